@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both need Python ≥ 3.11 and PyPI.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint bench docs format clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with everything that demo and tests need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is wanted; name one: make PYTHON=python3.12 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED) ## Everything on made-up data: images, training, a run, a picture
+	$(BIN)/camshard demo
+
+test: $(INSTALLED) lint ## All tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) lint ## The quick loop: lint, types, unit tests without TensorFlow
+	$(BIN)/python -m pytest -q -m "not tensorflow and not service"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }
+
+bench: $(INSTALLED) ## Measure; prints a table and writes benchmarks/results/latest.json
+	$(BIN)/python -m benchmarks
+
+docs: $(INSTALLED) ## Write docs/commands.md from the commands
+	$(BIN)/python -m docs.make_commands
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove .venv and what tests and the demo left
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .lint-imports.log

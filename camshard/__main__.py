@@ -1,0 +1,5 @@
+"""`python -m camshard`."""
+
+from camshard.cli import main
+
+main()

@@ -1,0 +1,204 @@
+"""Arguments → one call → printed lines; no logic."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import camshard
+from camshard.options import IMAGES, METADATA, MODEL, PLAN, WORKERS, takes
+from shared.errors import CamshardError, SettingsError
+from shared.settings import Settings
+
+app = typer.Typer(
+    help="Explain whole image test sets: predictions, CAM and Grad-CAM in batches, in HDF5 shards.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+RunDir = Annotated[Path, typer.Argument(help="Run directory.", show_default=False)]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"camshard {camshard.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True),
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Set what holds for all commands."""
+    os.environ["CAMSHARD_TRACEBACKS"] = "1" if debug else ""
+
+
+@app.command(rich_help_panel="Start")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the demo.")] = Path("demo"),
+) -> None:
+    """Everything on made-up data, one command: images, training, a whole run, a picture."""
+    from camshard.demo import make_demo
+
+    make_demo(out)
+
+
+@app.command(name="inspect", rich_help_panel="Start")
+@takes(*MODEL[1:], *METADATA, *IMAGES)
+def inspect_model(
+    settings: Settings,
+    model: Annotated[Path, typer.Argument(help="Keras model.", show_default=False)],
+) -> None:
+    """List layers, head and methods of a model, and write a first spec.
+
+    With --metadata and --images, try every scale and interpolation on 64 labelled images.
+    """
+    from camshard.inspection import inspect_and_write
+
+    inspect_and_write(settings.model_copy(update={"model": model}))
+
+
+@app.command(rich_help_panel="Start")
+@takes("broker")
+def doctor(settings: Settings) -> None:
+    """Versions, devices, broker, disk; what is missing and how to get it."""
+    from camshard.doctor import examine
+
+    raise typer.Exit(0 if examine(settings.broker) else 1)
+
+
+@app.command(rich_help_panel="Run")
+@takes(*PLAN, *WORKERS, "broker", "window")
+def run(settings: Settings) -> None:
+    """Plan a run and make it on this machine: embedded broker, local workers, progress."""
+    from camshard import display, job
+    from producer.plan import plan_run
+    from producer.run_directory import write_run_dir
+
+    plan = plan_run(settings)
+    if settings.dry_run:
+        display.print_plan(plan)
+        return
+    display.print_start(plan)
+    made = write_run_dir(plan)
+    with display.ProgressDisplay() as shown:
+        progress = job.run_locally(settings, made, job.Listener(shown.show, shown.warn))
+    display.print_end(made, progress)
+    raise typer.Exit(job.exit_code(progress, settings.allow_failed))
+
+
+@app.command(rich_help_panel="Cluster")
+@takes(*PLAN, "broker", "window", "wait")
+def enqueue(settings: Settings) -> None:
+    """Plan a run and put its shards into a broker's queue, for workers anywhere."""
+    from camshard import display, job
+    from producer.plan import plan_run
+    from producer.run_directory import write_run_dir
+
+    broker = None if settings.dry_run else job.connect(settings.broker)
+    plan = plan_run(settings)
+    if broker is None:
+        display.print_plan(plan)
+        return
+    display.print_start(plan)
+    made = write_run_dir(plan)
+    if not settings.wait:
+        number = job.publish_all(broker, settings, made)
+        display.console.print(
+            f"{number} shards enqueued. Watch with: camshard status {made.dir} --watch", markup=False
+        )
+        return
+    with display.ProgressDisplay() as shown:
+        progress = job.follow(broker, settings, made, job.Listener(shown.show, shown.warn))
+    display.print_end(made, progress)
+    raise typer.Exit(job.exit_code(progress, settings.allow_failed))
+
+
+@app.command(rich_help_panel="Cluster")
+@takes(*WORKERS, "broker", "runs_root", "map", "trust_model")
+def worker(settings: Settings) -> None:
+    """Take shards from a broker's queue and make them, on every GPU of this machine or on its CPUs.
+
+    Ctrl-C lets each worker finish its shard; a second Ctrl-C stops at once.
+    """
+    from camshard.job import connect
+    from worker.serve import serve
+
+    connect(settings.broker)
+    serve(settings)
+
+
+@app.command(rich_help_panel="Cluster")
+def status(
+    run_dir: RunDir,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until the run is complete.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a look.")] = False,
+) -> None:
+    """What of a run is done, failed and pending. Exit code: 0 complete, 3 with failed rows, 4 unfinished."""
+    from camshard import display, job
+    from producer.progress import Watcher, progress_to_dict
+    from shared.run import read_run
+
+    found = read_run(run_dir)
+    watcher = Watcher(found)
+    while True:
+        progress = watcher.look()
+        if as_json:
+            typer.echo(json.dumps(progress_to_dict(progress)))
+        else:
+            display.print_status(found, progress) if not watch else display.console.print(
+                display.progress_line(progress)
+            )
+        if not watch or progress.complete:
+            raise typer.Exit(job.exit_code(progress, 0))
+        time.sleep(2)
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(standalone_mode=False)
+    except CamshardError as error:
+        code = _say(error)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command goes on from here", err=True)
+        code = 130
+    except Exception as error:
+        code = _usage_error(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(error: CamshardError) -> int:
+    if os.environ.get("CAMSHARD_TRACEBACKS"):
+        raise error
+    typer.echo(f"error: {error}", err=True)
+    return 2 if isinstance(error, SettingsError) else 1
+
+
+def _usage_error(error: Exception) -> int:
+    """Print what Typer says of a wrong command line; anything else is a bug and shows its traceback."""
+    if isinstance(error, typer.Abort):
+        return 130
+    if not hasattr(error, "exit_code") or not hasattr(error, "show"):
+        raise error
+    error.show()
+    return int(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

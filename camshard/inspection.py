@@ -1,0 +1,167 @@
+"""`camshard inspect`: what is in a model, and the spec that suits it."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from camshard.display import console, errors
+from producer.image_index import ImageOptions, find_images
+from producer.labels import class_names, read_labels
+from producer.metadata import MetadataOptions, read_metadata, select_rows
+from producer.request import allowed_methods
+from producer.spec import default_task, resolve_spec
+from shared.errors import MetadataError, SpecError
+from shared.inspection import Inspection, inspection_path_beside, inspection_to_json
+from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, write_spec
+from shared.settings import Settings
+from worker.inspect import inspect_file
+
+_SAMPLE = 64
+_SEED = 0
+
+
+def inspect_and_write(settings: Settings) -> None:
+    """Print what is in the model; leave the findings as JSON and a spec beside it.
+
+    Raises:
+        CamshardError: the model cannot be explained, or the labelled images cannot be used.
+    """
+    assert settings.model is not None
+    inspection = inspect_file(settings.model, settings.trust_model)
+    _print_inspection(inspection)
+    json_path = inspection_path_beside(settings.model)
+    spec_path = settings.spec or spec_path_beside(settings.model)
+    try:
+        json_path.write_text(inspection_to_json(inspection), encoding="utf-8")
+    except OSError as error:
+        errors.print(f"notice: {json_path} cannot be written: {error.strerror}", markup=False)
+    if settings.metadata and settings.images:
+        _write_best(settings, inspection, spec_path)
+    else:
+        _write_first(settings, inspection, spec_path)
+
+
+def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> None:
+    """Try the model on labelled images; complete the spec with what did best, unless it says a scale."""
+    from worker.model import load_model
+    from worker.trial import try_inputs
+
+    assert settings.model is not None
+    begun = spec_path if spec_path.exists() else None
+    tried = settings.model_copy(update={"spec": begun, "scale": settings.scale or "0..1"})
+    spec, paths, labels = _labelled_sample(tried, inspection)
+    model = load_model(settings.model, settings.trust_model)
+    trials = []
+    with console.status(f"trying the model on {len(paths)} labelled images"):
+        for trial in try_inputs(model, spec, paths, labels, settings.max_pixels):
+            trials.append(trial)
+    trials.sort(key=lambda trial: (-trial.accuracy, trial.log_loss))
+    table = Table("scale", "interpolation", "accuracy", "log loss", title=f"{len(paths)} labelled images")
+    for trial in trials:
+        way = trial.spec.input
+        table.add_row(way.scale, way.interpolation, f"{trial.accuracy:.1%}", f"{trial.log_loss:.3f}")
+    console.print(table)
+    commonest = np.bincount(labels).max() / len(labels) if labels.ndim == 1 else 0.0
+    if trials[0].accuracy <= commonest:
+        errors.print(
+            "warning: no way of preparing the pixels beats always saying the commonest class of this sample "
+            f"({commonest:.0%}). Check the order of the classes (--classes) and --resize.",
+        )
+    _write(spec_path, trials[0].spec)
+
+
+def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelSpec, list[Path], np.ndarray]:
+    """Pick labelled images that have a file, evenly over the classes."""
+    assert settings.metadata is not None
+    options = MetadataOptions(
+        settings.id_column, settings.label_column, settings.label_columns,
+        settings.keep_duplicates is not None, settings.encoding,
+    )  # fmt: skip
+    metadata = read_metadata(settings.metadata, options)
+    names = class_names(metadata, settings.label_separator, settings.no_label)
+    spec = resolve_spec(settings, inspection, names)
+    rows = select_rows(metadata, settings.where, settings.ids)
+    labels = read_labels(metadata, rows, spec, settings.label_separator, settings.no_label)
+    dirs = tuple(one.absolute() for one in settings.images)
+    image_options = ImageOptions(dirs, settings.pattern, settings.follow_links)
+    found = find_images(rows[metadata.id_column].tolist(), image_options)
+    known = labels >= 0 if labels.ndim == 1 else (labels >= 0).all(axis=1)
+    usable = np.flatnonzero(known & np.array([path is not None for path in found]))
+    if not usable.size:
+        raise MetadataError(f"{metadata.path}: no labelled image has a file. Name the label column.")
+    chosen = _evenly(usable, labels)
+    return spec, [Path(str(found[row])) for row in chosen], labels[chosen]
+
+
+def _evenly(usable: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Take images class by class in turn, seeded, until the sample is full."""
+    shuffled = np.random.default_rng(_SEED).permutation(usable)
+    if labels.ndim == 2:
+        return shuffled[:_SAMPLE]
+    seen: dict[int, int] = {}
+    turns = []
+    for row in shuffled:
+        seen[labels[row]] = seen.get(labels[row], 0) + 1
+        turns.append(seen[labels[row]])
+    return shuffled[np.argsort(turns, kind="stable")][:_SAMPLE]
+
+
+def _write_first(settings: Settings, inspection: Inspection, spec_path: Path) -> None:
+    """Write what the model tells of its spec, with the rest to be filled in by hand."""
+    height, width, channels = inspection.input_shapes[0]
+    names = ", ".join(f'"class {index}"' for index in range(inspection.outputs))
+    lines = [
+        f'task = "{_task(settings, inspection)}"',
+        f"# classes = [{names}]  # in the order of the outputs; default: the sorted labels of the CSV",
+        'layers = ["last"]',
+        "",
+        "[input]",
+        f"size = [{height}, {width}]",
+        f"channels = {channels}",
+        'resize = "stretch"  # stretch | crop | pad',
+        'interpolation = "bilinear"  # nearest | bilinear | area | cubic',
+        '# scale = "0..1"  # 0..1 | -1..1 | 0..255 | caffe | torch: never guessed; inspect with --metadata '
+        "and --images tries them",
+    ]
+    if spec_path.exists():
+        console.print(f"{spec_path} is there and stays as it is", markup=False)
+        return
+    spec_path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    console.print(f"wrote {spec_path}: uncomment and fill in what it cannot know", markup=False)
+
+
+def _task(settings: Settings, inspection: Inspection) -> str:
+    try:
+        return settings.task or default_task(inspection)
+    except SpecError:
+        return "multiclass"
+
+
+def _write(spec_path: Path, spec: ModelSpec) -> None:
+    if spec_path.exists() and "scale" in read_spec_file(spec_path).get("input", {}):
+        console.print(
+            f"{spec_path} is there and stays as it is; the best was scale {spec.input.scale!r}, "
+            f"interpolation {spec.input.interpolation!r}. Write it elsewhere with --spec PATH.",
+            markup=False,
+        )
+        return
+    write_spec(spec_path, spec)
+    console.print(f"wrote {spec_path}", markup=False)
+
+
+def _print_inspection(inspection: Inspection) -> None:
+    table = Table("layer", "kind", "height × width × channels")
+    for layer in inspection.layers:
+        table.add_row(layer.name, layer.kind, "×".join(map(str, layer.shape)))
+    console.print(table)
+    shapes = ", ".join("×".join(map(str, shape)) for shape in inspection.input_shapes)
+    console.print(f"input    {shapes}", markup=False)
+    console.print(
+        f"head     {inspection.pooling}, {inspection.outputs} outputs, {inspection.activation}",
+        markup=False,
+    )
+    for name, reason in allowed_methods(inspection).items():
+        console.print(f"method   {name}: {reason or 'yes'}", markup=False)
+    console.print(f"last     {inspection.last}", markup=False)
+    console.print(f"stages   {', '.join(inspection.stages)}", markup=False)

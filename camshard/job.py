@@ -1,0 +1,139 @@
+"""A run from its plan to its end: on this machine, or through a broker."""
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from celery import Celery
+
+from producer.enqueue import Enqueuer, ask_anew
+from producer.holes import HoleFiller
+from producer.progress import AccuracyCheck, Progress, Watcher
+from shared.broker import check_broker, embedded_broker, make_app
+from shared.errors import BrokerError, RunError
+from shared.run import Run
+from shared.settings import Settings
+from shared.shard import remove_abandoned
+from worker.launch import Workers, local_workers
+from worker.process import require_tensorflow
+
+_LOOK_EVERY_S = 0.5
+_VAIN_REFILLS = 3
+_FATAL_SHARDS = 3
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told how a run goes on."""
+
+    progress: Callable[[Progress], None]
+    warning: Callable[[str], None]
+
+
+def run_locally(settings: Settings, run: Run, listener: Listener) -> Progress:
+    """Make the missing shards of a run with workers of this machine, and a broker of our own unless named.
+
+    Whatever ends this function, Ctrl-C too, ends broker and workers with it and leaves no half shard.
+
+    Raises:
+        BrokerError: no broker can be started or reached.
+        RunError: workers take the tasks and make nothing of them.
+    """
+    require_tensorflow()
+    remove_abandoned(run)
+    log_path = run.dir / "state" / "worker.log"
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    broker = nullcontext(settings.broker) if settings.broker else embedded_broker()
+    try:
+        with broker as url:
+            app = make_app(url)
+            check_broker(app)
+            with local_workers(settings, url, run.dir.parent, log_path) as workers:
+                return follow(app, settings, run, listener, workers)
+    finally:
+        remove_abandoned(run)
+
+
+def follow(
+    app: Celery, settings: Settings, run: Run, listener: Listener, workers: Workers | None = None
+) -> Progress:
+    """Publish the missing shards and stay until every shard is there or given up.
+
+    Raises:
+        BrokerError: the broker went away.
+        RunError: workers take the tasks and make nothing of them.
+    """
+    watcher, check = Watcher(run), AccuracyCheck(run)
+    enqueuer = Enqueuer(app, run, settings.window)
+    enqueuer.start(ask_anew(run))
+    holes = HoleFiller(app, run, enqueuer)
+    while True:
+        progress = watcher.look()
+        listener.progress(progress)
+        warning = check.warning()
+        if warning:
+            listener.warning(warning)
+        if progress.complete or _nothing_left(progress):
+            return progress
+        holes.fill(progress)
+        if holes.vain > _VAIN_REFILLS:
+            raise RunError(_why_nothing_happens(run, workers))
+        enqueuer.fill_window()
+        if workers:
+            workers.supervise()
+        time.sleep(_LOOK_EVERY_S)
+
+
+def publish_all(app: Celery, settings: Settings, run: Run) -> int:
+    """Publish the missing shards, waiting for room in the window; return how many.
+
+    Raises:
+        BrokerError: the broker went away.
+    """
+    missing = ask_anew(run)
+    enqueuer = Enqueuer(app, run, settings.window)
+    enqueuer.start(missing)
+    while True:
+        enqueuer.fill_window()
+        if enqueuer.exhausted:
+            return len(missing)
+        time.sleep(_LOOK_EVERY_S)
+
+
+def connect(broker_url: str | None) -> Celery:
+    """Return the app of a broker that answers.
+
+    Raises:
+        BrokerError: none is named, or it does not answer.
+    """
+    if not broker_url:
+        raise BrokerError(
+            "--broker is wanted: redis://host:6379/0, or CAMSHARD_BROKER in the environment. "
+            "`camshard run` brings its own."
+        )
+    app = make_app(broker_url)
+    check_broker(app)
+    return app
+
+
+def exit_code(progress: Progress, allow_failed: int) -> int:
+    """Return 0 all fine, 3 finished with failed rows, 4 unfinished."""
+    if not progress.complete:
+        return 4
+    return 3 if progress.rows_failed > allow_failed else 0
+
+
+def _nothing_left(progress: Progress) -> bool:
+    """Tell whether all that is missing was given up, or the run fails wherever it is tried."""
+    given_up = len(progress.given_up)
+    hopeless = sum(one.final for one in progress.given_up) >= _FATAL_SHARDS and not progress.shards_done
+    return hopeless or (given_up > 0 and progress.shards_done + given_up == progress.shards)
+
+
+def _why_nothing_happens(run: Run, workers: Workers | None) -> str:
+    where = f"{run.dir / 'state' / 'worker.log'}" if workers else "the log of the workers"
+    return (
+        f"{run.dir}: tasks are taken from the queue, and no shard appears. Read {where}; a worker must "
+        "see the run directory under the same path (or --map) and below its --runs-root."
+    )

@@ -1,0 +1,1 @@
+"""What fills the queue: metadata CSV to records, records to shards, shards to messages."""

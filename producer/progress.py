@@ -1,0 +1,176 @@
+"""What of a run is done, failed and pending, from the run directory alone."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.attempts import Attempts, read_all_attempts
+from shared.errors import ShardError
+from shared.heartbeat import Beat, read_beats
+from shared.run import Run
+from shared.shard import open_shard, read_attributes
+
+_RATE_WINDOW_S = 300.0
+_FEW_SHARDS = 4
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A run at one moment.
+
+    Attributes:
+        rows_working: rows that workers have computed of shards that are not published yet.
+        images_per_s: over the last minutes of work, None before the first shard.
+        seconds_left: at that rate, None if unknown.
+        workers: beats of the workers seen in the last half minute.
+        given_up: shards that failed for good, with the reason.
+    """
+
+    shards: int
+    shards_done: int
+    rows: int
+    rows_done: int
+    rows_failed: int
+    rows_working: int
+    images_per_s: float | None
+    seconds_left: float | None
+    workers: tuple[Beat, ...]
+    given_up: tuple[Attempts, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard is published."""
+        return self.shards_done == self.shards
+
+
+@dataclass(frozen=True)
+class _ShardFacts:
+    rows: int
+    failed: int
+    started_at: float
+    finished_at: float
+
+
+class Watcher:
+    """Looks at a run again and again; opens each shard once."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._facts: dict[int, _ShardFacts] = {}
+
+    def look(self) -> Progress:
+        """Return what there is now."""
+        run = self._run
+        published = run.published_shards()
+        for shard in published - self._facts.keys():
+            self._facts[shard] = _read_facts(run, shard)
+        done = [self._facts[shard] for shard in published]
+        rows_done = sum(one.rows for one in done)
+        beats = tuple(one for one in read_beats(run) if one.alive)
+        working = sum({one.shard: one.rows_done for one in beats if one.shard not in published}.values())
+        rate = _rate(done)
+        left = run.num_records - rows_done - working
+        return Progress(
+            shards=run.num_shards,
+            shards_done=len(published),
+            rows=run.num_records,
+            rows_done=rows_done,
+            rows_failed=sum(one.failed for one in done),
+            rows_working=working,
+            images_per_s=rate,
+            seconds_left=max(left, 0) / rate if rate else None,
+            workers=beats,
+            given_up=tuple(one for one in read_all_attempts(run) if _is_given_up(one, beats, published)),
+        )
+
+
+def _is_given_up(attempts: Attempts, beats: tuple[Beat, ...], published: set[int]) -> bool:
+    """Tell whether a shard's attempts are used up and the last one is over, or its process is gone."""
+    over = bool(attempts.error) or attempts.shard not in {beat.shard for beat in beats}
+    return attempts.used_up and over and attempts.shard not in published
+
+
+class AccuracyCheck:
+    """Says once when labelled shards look as if the model were fed wrongly."""
+
+    def __init__(self, run: Run):
+        self._run = run
+        self._seen: set[int] = set()
+        self._right = self._commonest_right = self._labelled = 0
+        self._commonest: int | None = None
+        self.warned = False
+
+    def warning(self) -> str | None:
+        """Return a warning if always guessing the commonest class would have been right more often.
+
+        Compared over the same rows, so that a CSV sorted by class raises no false alarm.
+        """
+        if self.warned or self._run.spec.task == "multilabel":
+            return None
+        for shard in sorted(self._run.published_shards() - self._seen):
+            self._seen.add(shard)
+            self._count(shard)
+        if self._right >= self._commonest_right:
+            return None
+        self.warned = True
+        return (
+            f"accuracy so far is {self._right / self._labelled:.0%} over {self._labelled} labelled images; "
+            f"always saying {self._run.spec.classes[self._commonest or 0]!r} would give "
+            f"{self._commonest_right / self._labelled:.0%}. Check the pixel scaling (--scale), the order of "
+            "the classes (--classes) and the interpolation; `camshard inspect MODEL --metadata CSV "
+            "--images DIR` tries them all."
+        )
+
+    def _count(self, shard: int) -> None:
+        with open_shard(self._run.shard_path(shard)) as file:
+            labels, predictions = file["label"][...], file["prediction"][...]
+        counted = (labels >= 0) & (predictions >= 0)
+        if self._commonest is None:
+            everywhere = self._run.records().labels
+            known = everywhere[everywhere >= 0]
+            self._commonest = int(np.bincount(known).argmax()) if known.size else -1
+        self._labelled += int(counted.sum())
+        self._right += int((labels == predictions)[counted].sum())
+        self._commonest_right += int((labels == self._commonest)[counted].sum())
+
+
+def progress_to_dict(progress: Progress) -> dict[str, object]:
+    """Return the progress as JSON-serialisable values, for `status --json`."""
+    return {
+        "complete": progress.complete,
+        **{name: value for name, value in vars(progress).items() if name not in ("workers", "given_up")},
+        "workers": [vars(one) for one in progress.workers],
+        "given_up": [vars(one) for one in progress.given_up],
+        "at": time.time(),
+    }
+
+
+def _read_facts(run: Run, shard: int) -> _ShardFacts:
+    path = run.shard_path(shard)
+    attributes = read_attributes(path)
+    if attributes.get("run_id") != run.run_id:
+        raise ShardError(f"{path}: a shard of run {attributes.get('run_id')}, not of {run.run_id}.")
+    return _ShardFacts(
+        rows=len(run.shard_rows(shard)),
+        failed=int(attributes["rows_failed"]),
+        started_at=float(attributes["started_at"]),
+        finished_at=float(attributes["finished_at"]),
+    )
+
+
+def _rate(done: list[_ShardFacts]) -> float | None:
+    """Return images/s over the last minutes of work.
+
+    Counted from one finished shard to the last, so that loading and compiling the model do not weigh in;
+    while there are few shards, from the begin of the earliest.
+    """
+    if not done:
+        return None
+    latest = max(one.finished_at for one in done)
+    recent = [one for one in done if latest - one.finished_at < _RATE_WINDOW_S]
+    first = min(recent, key=lambda one: one.finished_at)
+    rows, since = sum(one.rows for one in recent) - first.rows, first.finished_at
+    if len(recent) < _FEW_SHARDS:
+        rows, since = sum(one.rows for one in recent), min(one.started_at for one in recent)
+    return rows / (latest - since) if latest > since else None

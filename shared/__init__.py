@@ -1,0 +1,1 @@
+"""The contract between producer, worker and camshard: no TensorFlow, no command line."""

@@ -1,0 +1,76 @@
+"""Give a finished file its final name in one step: the first writer wins."""
+
+import errno
+import os
+import time
+from pathlib import Path
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES}
+_STALE_CLAIM_S = 60.0
+
+
+def publish(built_path: Path, final_path: Path) -> bool:
+    """Move a finished, synced file to its final name unless that is taken; sync the folder.
+
+    A hard link does it. Where there are none, an exclusive claim file guards a rename; a claim
+    older than a minute was left by a process that died, and is taken over.
+
+    Returns:
+        Whether this file is the one that was published.
+
+    Raises:
+        OSError: as the file system says; the final name is then still free.
+    """
+    final_path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(built_path, final_path)
+    except FileExistsError:
+        # NFS may answer "exists" to its own retransmission of a link that was made
+        return os.path.samefile(built_path, final_path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        return _publish_with_claim(built_path, final_path)
+    fsync_path(final_path.parent)
+    fsync_path(final_path.parent.parent)
+    return True
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file's or folder's content to storage."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish_with_claim(built_path: Path, final_path: Path) -> bool:
+    claim_path = final_path.with_name(f".{final_path.name}.claim")
+    while True:
+        try:
+            os.close(os.open(claim_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            break
+        except FileExistsError:
+            if final_path.exists():
+                return False
+            _wait_for_claim(claim_path)
+    try:
+        if final_path.exists():
+            return False
+        os.rename(built_path, final_path)
+        fsync_path(final_path.parent)
+        return True
+    finally:
+        claim_path.unlink(missing_ok=True)
+
+
+def _wait_for_claim(claim_path: Path) -> None:
+    try:
+        age_s = time.time() - claim_path.stat().st_mtime
+    except FileNotFoundError:
+        return
+    if age_s > _STALE_CLAIM_S:
+        claim_path.unlink(missing_ok=True)
+    else:
+        time.sleep(0.1)

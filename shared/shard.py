@@ -1,0 +1,200 @@
+"""A shard file: build it apart, publish it, open it."""
+
+import contextlib
+import os
+import re
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import ShardError, StorageError
+from shared.publish import fsync_path, publish
+from shared.run import Records, Run
+from shared.shard_layout import attribution_name, create_layout
+from shared.status import Status
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Results of consecutive images, as the pipeline hands them to the writer.
+
+    Attributes:
+        statuses: int8 (n,), a `Status` each.
+        errors: why a status is not ok, else "".
+        logits, probabilities: float32 (n, classes), NaN where failed.
+        predictions: int16 (n,), or int8 (n, classes) for multilabel; -1 where failed.
+        targets: int16 (n, ranks), -1 where there is none.
+        attributions: by (method, layer): float32 (n, ranks, height, width), NaN where there is none.
+    """
+
+    statuses: NDArray[np.int8]
+    errors: list[str]
+    logits: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    predictions: NDArray[np.integer[Any]]
+    targets: NDArray[np.int16]
+    attributions: dict[tuple[str, str], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What a shard cost.
+
+    Attributes:
+        seconds_reading: the reading threads' time, added up; it overlaps with computing.
+        seconds_computing: the model's time.
+        started_at, first_batch_at: Unix times of the task's begin and of its first computed batch.
+    """
+
+    seconds_reading: float
+    seconds_computing: float
+    started_at: float
+    first_batch_at: float
+
+
+class ShardWriter:
+    """Builds one shard apart from where it is published, a batch at a time.
+
+    Used as a context manager; leaving it without `publish` removes what was built.
+    """
+
+    def __init__(self, run: Run, shard: int, records: Records, revision: int = 0):
+        self._run = run
+        self._final_path = run.shard_path(shard, revision)
+        token = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._path = run.building_dir / f"{self._final_path.stem}.{token}.h5"
+        self._written = np.zeros(len(records), bool)
+        self._failed = 0
+        self._seconds = 0.0
+        self._file: Any = None
+        try:
+            with _storage_trouble(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = h5py.File(self._path, "w", track_order=True, locking=False)
+                create_layout(self._file, run, shard, revision, records)
+        except BaseException:
+            self._discard()
+            raise
+
+    def write(self, start: int, rows: Rows) -> None:
+        """Write the rows from the shard's row `start` on.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        began = time.perf_counter()
+        part = slice(start, start + len(rows.errors))
+        with _storage_trouble(self._path):
+            file = self._file
+            file["status"][part] = rows.statuses
+            file["error"][part] = rows.errors
+            file["logit"][part] = rows.logits
+            file["probability"][part] = rows.probabilities
+            file["prediction"][part] = rows.predictions
+            file["target"][part] = rows.targets
+            for (method, layer), values in rows.attributions.items():
+                file[attribution_name(method, layer)][part] = values
+        self._written[part] = True
+        self._failed += int(np.count_nonzero(rows.statuses != Status.OK))
+        self._seconds += time.perf_counter() - began
+
+    def publish(self, timings: Timings) -> bool:
+        """Check, close, sync and publish the shard; return False where another was first.
+
+        Raises:
+            ShardError: rows are missing.
+            StorageError: the file cannot be written or published.
+        """
+        if not self._written.all():
+            missing = np.flatnonzero(~self._written)
+            raise ShardError(
+                f"{self._final_path}: {missing.size} rows were never written, first {missing[0]}."
+            )
+        with _storage_trouble(self._final_path):
+            self._file.attrs["rows_failed"] = self._failed
+            for name, value in vars(timings).items():
+                self._file.attrs[name] = value
+            self._file.attrs["seconds_writing"] = self._seconds
+            self._file.attrs["finished_at"] = time.time()
+            self._file.close()
+            fsync_path(self._path)
+            return publish(self._path, self._final_path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._discard()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # it was published, or is worth nothing
+            if self._file is not None:
+                self._file.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def open_shard(path: Path) -> h5py.File:
+    """Open a published shard for reading, without locking.
+
+    Raises:
+        ShardError: it is not there, or no HDF5 file.
+    """
+    try:
+        return h5py.File(path, "r", locking=False)
+    except FileNotFoundError as error:
+        raise ShardError(f"{path}: the shard is not there.") from error
+    except OSError as error:
+        raise ShardError(f"{path}: the shard cannot be read: {error}.") from error
+
+
+def read_attributes(path: Path) -> dict[str, Any]:
+    """Return the root attributes of a published shard."""
+    with open_shard(path) as file:
+        return dict(file.attrs)
+
+
+class _storage_trouble:
+    """Turns what the file system and HDF5 raise while writing into a StorageError that names the file."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError | RuntimeError):
+            raise StorageError(f"{self._path}: writing failed: {error}.") from error
+
+
+def remove_abandoned(run: Run) -> None:
+    """Remove what processes of this machine that are gone left half-built."""
+    ours = re.compile(rf"shard-\d+(\.r\d+)?\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]+\.h5")
+    for path in run.building_dir.glob("shard-*.h5"):
+        match = ours.fullmatch(path.name)
+        if match and not _alive(int(match[2])):
+            path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,145 @@
+"""`camshard enqueue` and `camshard worker` over a broker that somebody started."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Camshard, plan_arguments, wait_until
+
+from camshard.results import open_run
+from producer.enqueue import task_of
+from shared.broker import (
+    TASK_NAME,
+    check_broker,
+    find_server,
+    look_at_queue,
+    make_app,
+    publish_tasks,
+)
+from shared.errors import BrokerError
+from shared.run import read_run
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.service]
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[str]:
+    """The URL of a Redis server on loopback with a password, as an operator would start it."""
+    port = 20_000 + os.getpid() % 20_000
+    process = subprocess.Popen(
+        [find_server(), "--port", str(port), "--bind", "127.0.0.1", "--requirepass", "pass", "--save", "",
+         "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    url = f"redis://:pass@127.0.0.1:{port}/0"
+    wait_until(lambda: _answers(url))
+    yield url
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start programs that are ended with the test."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def run(*command: object, **environment: str) -> subprocess.Popen[bytes]:
+        env = os.environ | environment
+        with (tmp_path / f"log{len(running)}.txt").open("wb") as log:
+            process = subprocess.Popen(
+                [str(part) for part in command], cwd=tmp_path, env=env, stdout=log, stderr=log
+            )
+        running.append(process)
+        return process
+
+    yield run
+    for process in running:
+        process.send_signal(signal.SIGTERM)
+    for process in running:
+        process.wait(60)
+
+
+def test_two_workers_share_a_run_and_give_the_same_table_as_one(
+    camshard: Camshard, start: Callable, broker: str, lesion_set: Path, small_model: Path, tmp_path: Path
+) -> None:
+    arguments = [*plan_arguments(lesion_set, small_model), "--shard-size", 2]
+    for number in (1, 2):
+        start(
+            sys.executable, "-P", "-m", "camshard", "worker", "--gpus", "none", "--batch-size", 2,
+            CAMSHARD_BROKER=broker, CAMSHARD_RUNS_ROOT=str(tmp_path), CAMSHARD_WORKERS="1",
+            HOSTNAME=f"host{number}",
+        )  # fmt: skip
+    done = camshard("enqueue", *arguments, "--broker", broker, "--out", "shared", "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pass" not in done.stdout + done.stderr
+    alone = camshard("run", *arguments, "--batch-size", 2, "--out", "alone")
+    assert alone.returncode == 0, alone.stderr
+    logs = [(tmp_path / name).read_text() for name in ("log0.txt", "log1.txt")]
+    assert all("images/s" in log for log in logs), "one of the workers took no part"
+    one, two = open_run(tmp_path / "alone").table, open_run(tmp_path / "shared").table
+    exact = ["image_id", "label", "prediction", "status", "error"]
+    assert one[exact].equals(two[exact])
+    floats = [name for name in one.columns if name.startswith("probability_")]
+    np.testing.assert_allclose(one[floats], two[floats], atol=1e-5)
+
+
+def test_plain_celery_starts_a_worker_that_answers_and_works(
+    camshard: Camshard, start: Callable, broker: str, lesion_set: Path, small_model: Path, tmp_path: Path
+) -> None:
+    celery = [Path(sys.executable).with_name("celery"), "-A", "worker.app"]
+    start(*celery, "worker", CAMSHARD_BROKER=broker, CAMSHARD_RUNS_ROOT=str(tmp_path))
+    app = make_app(broker)
+    wait_until(lambda: app.control.inspect(timeout=1).registered() is not None)
+    (registered,) = app.control.inspect(timeout=5).registered().values()
+    assert TASK_NAME in registered
+    arguments = [*plan_arguments(lesion_set, small_model), "--limit", 4]
+    done = camshard("enqueue", *arguments, "--broker", broker, "--out", "run", "--wait")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(open_run(tmp_path / "run").table) == 4
+
+
+def test_a_redelivered_task_leaves_the_first_shard(
+    camshard: Camshard, start: Callable, broker: str, lesion_set: Path, small_model: Path, tmp_path: Path
+) -> None:
+    start(sys.executable, "-P", "-m", "worker", CAMSHARD_BROKER=broker, CAMSHARD_RUNS_ROOT=str(tmp_path))
+    arguments = [*plan_arguments(lesion_set, small_model), "--limit", 4, "--out", "run"]
+    assert camshard("enqueue", *arguments, "--broker", broker, "--wait").returncode == 0
+    run = read_run(tmp_path / "run")
+    before = run.shard_path(0).stat()
+    app = make_app(broker)
+    publish_tasks(app, [task_of(run, 0)])
+    wait_until(lambda: look_at_queue(app) == (0, 0))
+    after = run.shard_path(0).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_run_outside_the_runs_root_is_not_touched(
+    camshard: Camshard, start: Callable, broker: str, lesion_set: Path, small_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "allowed").mkdir()
+    start(
+        sys.executable,
+        "-P",
+        "-m",
+        "worker",
+        CAMSHARD_BROKER=broker,
+        CAMSHARD_RUNS_ROOT=str(tmp_path / "allowed"),
+    )
+    arguments = [*plan_arguments(lesion_set, small_model), "--limit", 4, "--out", "run"]
+    done = camshard("enqueue", *arguments, "--broker", broker, "--wait")
+    assert done.returncode == 1
+    assert "--runs-root" in done.stderr
+    assert not (tmp_path / "run" / "shards").exists()
+
+
+def _answers(url: str) -> bool:
+    try:
+        check_broker(make_app(url))
+        return True
+    except BrokerError:
+        return False

@@ -1,0 +1,41 @@
+"""What holds for the repository as a whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_imports_run_one_way() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_reference_is_that_of_the_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from docs.make_commands import *; print(commands_page(), end='')"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == (ROOT / "docs" / "commands.md").read_text(), "run `make docs`"
+
+
+def test_compose_has_its_services_and_hides_the_password() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    services = yaml.safe_load(text)["services"]
+    assert set(services) == {"redis", "producer", "worker", "worker-gpu"}
+    assert services["worker-gpu"]["profiles"] == ["gpu"]
+    devices = services["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert devices[0]["capabilities"] == ["gpu"]
+    assert "requirepass" not in " ".join(services["redis"]["command"][:2])
+    assert "noeviction" in text
+
+
+def test_constraints_pin_versions_and_name_no_host() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert len(pins) > 50
+    assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in pins)

@@ -1,0 +1,134 @@
+"""What a worker checks before it touches a run, and what it keeps."""
+
+from pathlib import Path
+
+import h5py
+import pytest
+from tiny_runs import write_model, write_run
+
+from shared.errors import MessageError, ModelError, RunError, StorageError
+from shared.heartbeat import read_beats
+from shared.messages import ShardTask
+from shared.run import Run
+from shared.settings import Settings
+from worker import session as session_module
+from worker.session import Session
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture
+def runs_root(tmp_path) -> Path:
+    root = tmp_path / "runs"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def run(runs_root, image_dir, tmp_path) -> Run:
+    """Two shards of four and three images; the model lies beside the runs."""
+    write_model(tmp_path / "model.keras")
+    return new_run(runs_root / "run", tmp_path, image_dir)
+
+
+@pytest.fixture
+def session(runs_root) -> Session:
+    return Session(Settings(runs_root=runs_root, batch_size=4))
+
+
+def new_run(run_dir: Path, tmp_path: Path, image_dir: Path) -> Run:
+    return write_run(run_dir, tmp_path / "model.keras", sorted(image_dir.iterdir()), shard_size=4)
+
+
+def task_of(planned: Run, shard: int = 0, **changed) -> ShardTask:
+    ids = tuple(f"image{row}" for row in planned.shard_rows(shard))
+    task = {"run": planned.dir, "run_id": planned.run_id, "shard": shard, "image_ids": ids}
+    return ShardTask(**(task | changed))
+
+
+def test_a_task_is_made_in_the_run_its_message_names(session, run):
+    task = task_of(run, 1)
+    assert session.make(session.find_run(task), task)
+    assert run.published_shards() == {1}
+    with h5py.File(run.shard_path(1)) as shard:
+        assert shard["image_id"].asstr()[:].tolist() == ["image4", "image5", "image6"]
+    assert [beat.shard for beat in read_beats(run)] == [1]
+
+
+def test_the_model_is_loaded_once_for_the_shards_of_a_run_and_anew_for_another(
+    session, run, tmp_path, image_dir, monkeypatch
+):
+    loads: list[Path] = []
+    load_model = session_module.load_model
+    monkeypatch.setattr(
+        session_module, "load_model", lambda path, trust: loads.append(path) or load_model(path, trust)
+    )
+    for shard in (0, 1):
+        session.make(session.find_run(task_of(run, shard)), task_of(run, shard))
+    assert len(loads) == 1
+    other = new_run(run.dir.parent / "other", tmp_path, image_dir)
+    session.make(session.find_run(task_of(other)), task_of(other))
+    assert len(loads) == 2 and other.published_shards() == {0}
+
+
+def test_a_run_outside_the_runs_root_is_refused(session, run, tmp_path, image_dir):
+    outside = new_run(tmp_path / "outside", tmp_path, image_dir)
+    with pytest.raises(MessageError, match=r"outside is not below .*/runs, where this worker may work"):
+        session.find_run(task_of(outside))
+
+
+def test_neither_dots_nor_links_lead_out_of_the_runs_root(session, run, runs_root, tmp_path, image_dir):
+    outside = new_run(tmp_path / "outside", tmp_path, image_dir)
+    (runs_root / "link").symlink_to(outside.dir)
+    for way_out in (runs_root / ".." / "outside", runs_root / "link"):
+        with pytest.raises(MessageError, match="is not below"):
+            session.find_run(task_of(outside, run=way_out))
+
+
+def test_another_run_in_the_same_directory_is_refused(session, run):
+    with pytest.raises(MessageError, match=r"holds run id-of-run, the message is of run older"):
+        session.find_run(task_of(run, run_id="older"))
+
+
+def test_a_shard_that_the_run_does_not_have_is_refused(session, run):
+    with pytest.raises(MessageError, match="has 2 shards, the message asks for 2"):
+        session.find_run(task_of(run, shard=2, image_ids=("image0",)))
+
+
+def test_a_directory_without_a_run_is_refused(session, runs_root):
+    with pytest.raises(RunError, match=r"nothing: no run directory"):
+        session.find_run(ShardTask(runs_root / "nothing", "id", 0, ("image0",)))
+
+
+@pytest.mark.parametrize(
+    "ids", [("image0", "image1", "image2", "foreign"), ("image0",), ("image3", "image2", "image1", "image0")]
+)
+def test_image_ids_that_are_not_the_shards_are_refused(session, run, ids):
+    task = task_of(run, image_ids=ids)
+    with pytest.raises(MessageError, match="shard 0: the message's image ids are not those of the manifest"):
+        session.make(session.find_run(task), task)
+    assert run.published_shards() == set()
+
+
+def test_a_model_that_has_changed_since_planning_is_refused(session, run):
+    with run.model_path.open("ab") as file:
+        file.write(b"changed")
+    with pytest.raises(ModelError, match=r"model.keras: the model file has changed since run id-of-run"):
+        session.make(session.find_run(task_of(run)), task_of(run))
+    assert run.published_shards() == set()
+
+
+def test_a_manifest_out_of_reach_is_trouble_with_the_storage(session, run):
+    run.manifest_path.unlink()
+    with pytest.raises(StorageError, match=r"manifest.parquet: reading failed"):
+        session.make(session.find_run(task_of(run)), task_of(run))
+
+
+def test_a_worker_with_other_mount_points_finds_run_and_model(run, runs_root, tmp_path):
+    run_json = run.dir / "run.json"
+    run_json.write_text(run_json.read_text().replace(str(tmp_path), "/cluster"))
+    session = Session(Settings(runs_root=runs_root, batch_size=4, map=f"/cluster={tmp_path}"))
+    task = task_of(run, run=Path("/cluster/runs/run"))
+    found = session.find_run(task)
+    assert (found.dir, found.model_path) == (run.dir, Path("/cluster/model.keras"))
+    assert session.make(found, task) and run.published_shards() == {0}

@@ -1,0 +1,1 @@
+"""The explanation methods: pure functions from feature maps, gradients and weights to attributions."""

@@ -1,0 +1,1 @@
+"""Metadata CSV and images to a trained model and its spec."""

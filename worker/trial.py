@@ -1,0 +1,93 @@
+"""Try every pixel scaling and interpolation of a model on labelled images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from shared.images import ImageError, read_image, resize_image, scale_pixels
+from shared.model_spec import INTERPOLATIONS, SCALES, ModelSpec
+from shared.request import ExplainRequest, Targets
+from worker.explain import Explainer
+from worker.model import LoadedModel
+
+_BATCH_SIZE = 32
+_FEWEST = 8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How well a model did on images that were prepared in one way.
+
+    Attributes:
+        spec: the spec with the scale and interpolation that were tried.
+        accuracy: share of right labels; for multilabel the mean over classes.
+        log_loss: mean −log probability of the truth, which tells ties apart.
+    """
+
+    spec: ModelSpec
+    accuracy: float
+    log_loss: float
+
+
+def try_inputs(
+    model: LoadedModel, spec: ModelSpec, paths: list[Path], labels: np.ndarray, max_pixels: int
+) -> Iterator[Trial]:
+    """Yield a trial for each scale and interpolation; sort them by accuracy, then log loss.
+
+    Args:
+        labels: (n,) class indices, or (n, classes) of 0 and 1 for multilabel.
+
+    Raises:
+        ImageError: hardly any of the images can be read.
+    """
+    request = ExplainRequest((), Targets("top", 1))
+    explainer = Explainer(model, spec, request, _BATCH_SIZE)
+    pixels, labels = _readable(paths, labels, spec.input.channels, max_pixels)
+    scales = [scale for scale in SCALES if spec.input.channels == 3 or scale not in ("caffe", "torch")]
+    for interpolation in INTERPOLATIONS:
+        way = replace(spec.input, interpolation=interpolation)
+        resized = np.stack([resize_image(one, way) for one in pixels])
+        for scale in scales:
+            probabilities = _predict(explainer, scale_pixels(resized, scale))
+            tried = replace(spec, input=replace(way, scale=scale))
+            yield _judge(tried, probabilities, labels)
+
+
+def _readable(
+    paths: list[Path], labels: np.ndarray, channels: int, max_pixels: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    pixels, kept = [], []
+    failure: ImageError | None = None
+    for place, path in enumerate(paths):
+        try:
+            pixels.append(read_image(path, channels, max_pixels))
+            kept.append(place)
+        except ImageError as error:
+            failure = error
+    if failure is not None and len(kept) < min(_FEWEST, len(paths)):
+        raise failure
+    return pixels, labels[kept]
+
+
+def _predict(explainer: Explainer, images: np.ndarray) -> np.ndarray:
+    targets = np.full((_BATCH_SIZE, 1), -1, np.int32)
+    found = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        part = images[start : start + _BATCH_SIZE]
+        padded = np.zeros((_BATCH_SIZE, *images.shape[1:]), np.float32)
+        padded[: len(part)] = part
+        found.append(explainer(padded, targets).probabilities[: len(part)])
+    return np.concatenate(found)
+
+
+def _judge(spec: ModelSpec, probabilities: np.ndarray, labels: np.ndarray) -> Trial:
+    likely = np.clip(np.nan_to_num(probabilities), 1e-7, 1 - 1e-7)
+    if labels.ndim == 2:
+        accuracy = float(((probabilities >= 0.5) == (labels == 1)).mean())
+        loss = -np.where(labels == 1, np.log(likely), np.log(1 - likely)).mean()
+    else:
+        accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+        loss = -np.log(likely[np.arange(len(labels)), labels]).mean()
+    return Trial(spec, accuracy, float(loss))
