@@ -113,7 +113,7 @@ def enqueue(settings: Settings) -> None:
     display.print_start(plan)
     made = write_run_dir(plan)
     if not settings.wait:
-        number = job.publish_all(broker, settings, made)
+        number = job.publish_all(broker, settings, made, display.print_full_window)
         display.console.print(
             f"{number} shards enqueued. Watch with: camshard status {made.dir} --watch", markup=False
         )
@@ -141,7 +141,7 @@ def worker(settings: Settings) -> None:
 @app.command(rich_help_panel="Cluster")
 def status(
     run_dir: RunDir,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again until the run is complete.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again until the run has ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one line a look.")] = False,
 ) -> None:
     """What of a run is done, failed and pending. Exit code: 0 complete, 3 with failed rows, 4 unfinished."""
@@ -153,13 +153,14 @@ def status(
     watcher = Watcher(found)
     while True:
         progress = watcher.look()
+        last = not watch or progress.complete or progress.hopeless
         if as_json:
             typer.echo(json.dumps(progress_to_dict(progress)))
+        elif last:
+            display.print_status(found, progress)
         else:
-            display.print_status(found, progress) if not watch else display.console.print(
-                display.progress_line(progress)
-            )
-        if not watch or progress.complete:
+            display.console.print(display.progress_line(progress))
+        if last:
             raise typer.Exit(job.exit_code(progress, 0))
         time.sleep(2)
 

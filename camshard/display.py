@@ -92,6 +92,15 @@ def print_start(plan: Plan) -> None:
         errors.print(f"notice: {notice}", markup=False)
 
 
+def print_full_window(waiting: int) -> None:
+    """Say why `enqueue` stays: the window is full."""
+    console.print(
+        f"the broker's window is full; {waiting} shards wait here for room (--window). Ctrl-C leaves them to "
+        "a later `camshard enqueue` of the same command.",
+        markup=False,
+    )
+
+
 def print_end(run: Run, progress: Progress) -> None:
     """Print how a run ended."""
     for one in progress.given_up[:5]:
@@ -126,6 +135,8 @@ def print_status(run: Run, progress: Progress) -> None:
     )
     for one in progress.given_up:
         console.print(f"shard {one.shard} given up: {_why(one)}", markup=False)
+    for one in progress.troubled:
+        console.print(f"shard {one.shard} is tried again: {one.error}", markup=False)
 
 
 def _why(attempts: Attempts) -> str:
@@ -157,10 +168,10 @@ def _rest(progress: Progress) -> str:
     parts = []
     if progress.images_per_s:
         parts.append(f"{progress.images_per_s:.1f}/s")
-    if progress.seconds_left and not progress.complete:
+    if progress.seconds_left and progress.workers and not progress.complete:
         parts.append(f"{_duration(progress.seconds_left)} left")
     if not progress.images_per_s:
-        parts.append("workers are starting" if not progress.workers else "first shard in work")
+        parts.append("first shard in work" if progress.workers else "no worker seen yet")
     parts.append(f"{progress.rows_failed} failed")
     return ", ".join(parts)
 

@@ -10,6 +10,7 @@ from celery import Celery
 from producer.enqueue import Enqueuer, ask_anew
 from producer.holes import HoleFiller
 from producer.progress import AccuracyCheck, Progress, Watcher
+from shared.attempts import read_all_attempts
 from shared.broker import check_broker, embedded_broker, make_app
 from shared.errors import BrokerError, RunError
 from shared.run import Run
@@ -20,7 +21,7 @@ from worker.process import require_tensorflow
 
 _LOOK_EVERY_S = 0.5
 _VAIN_REFILLS = 3
-_FATAL_SHARDS = 3
+_LONG_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,13 @@ def follow(
     watcher, check = Watcher(run), AccuracyCheck(run)
     enqueuer = Enqueuer(app, run, settings.window)
     enqueuer.start(ask_anew(run))
-    holes = HoleFiller(app, run, enqueuer)
+    holes, trouble = HoleFiller(app, run, enqueuer), _Trouble(run, workers)
     while True:
         progress = watcher.look()
         listener.progress(progress)
-        warning = check.warning()
-        if warning:
+        for warning in filter(None, (check.warning(), trouble.warning(progress))):
             listener.warning(warning)
-        if progress.complete or _nothing_left(progress):
+        if progress.complete or progress.hopeless:
             return progress
         holes.fill(progress)
         if holes.vain > _VAIN_REFILLS:
@@ -85,8 +85,11 @@ def follow(
         time.sleep(_LOOK_EVERY_S)
 
 
-def publish_all(app: Celery, settings: Settings, run: Run) -> int:
+def publish_all(app: Celery, settings: Settings, run: Run, on_full: Callable[[int], None]) -> int:
     """Publish the missing shards, waiting for room in the window; return how many.
+
+    Args:
+        on_full: called once with the number of shards that wait for room, if any must.
 
     Raises:
         BrokerError: the broker went away.
@@ -94,11 +97,13 @@ def publish_all(app: Celery, settings: Settings, run: Run) -> int:
     missing = ask_anew(run)
     enqueuer = Enqueuer(app, run, settings.window)
     enqueuer.start(missing)
-    while True:
-        enqueuer.fill_window()
-        if enqueuer.exhausted:
-            return len(missing)
+    published = enqueuer.fill_window()
+    if not enqueuer.exhausted:
+        on_full(len(missing) - published)
+    while not enqueuer.exhausted:
         time.sleep(_LOOK_EVERY_S)
+        enqueuer.fill_window()
+    return len(missing)
 
 
 def connect(broker_url: str | None) -> Celery:
@@ -124,16 +129,38 @@ def exit_code(progress: Progress, allow_failed: int) -> int:
     return 3 if progress.rows_failed > allow_failed else 0
 
 
-def _nothing_left(progress: Progress) -> bool:
-    """Tell whether all that is missing was given up, or the run fails wherever it is tried."""
-    given_up = len(progress.given_up)
-    hopeless = sum(one.final for one in progress.given_up) >= _FATAL_SHARDS and not progress.shards_done
-    return hopeless or (given_up > 0 and progress.shards_done + given_up == progress.shards)
+class _Trouble:
+    """Says once each: that a shard is being tried again and why, and that no worker begins."""
+
+    def __init__(self, run: Run, workers: Workers | None):
+        self._run = run
+        self._workers = workers
+        self._said: set[str] = set()
+        self._idle_since = time.monotonic()
+
+    def warning(self, progress: Progress) -> str | None:
+        if progress.workers:
+            self._idle_since = time.monotonic()
+        if progress.troubled:
+            one = progress.troubled[0]
+            return self._once("troubled", f"shard {one.shard} is tried again: {one.error}")
+        if time.monotonic() - self._idle_since > _LONG_WAIT_S:
+            return self._once("idle", _why_nothing_happens(self._run, self._workers))
+        return None
+
+    def _once(self, kind: str, text: str) -> str | None:
+        if kind in self._said:
+            return None
+        self._said.add(kind)
+        return text
 
 
 def _why_nothing_happens(run: Run, workers: Workers | None) -> str:
     where = f"{run.dir / 'state' / 'worker.log'}" if workers else "the log of the workers"
+    reasons = [one.error for one in read_all_attempts(run) if one.error]
+    if reasons:
+        return f"{run.dir}: no shard appears. The last reason noted: {reasons[-1]} More is in {where}."
     return (
-        f"{run.dir}: tasks are taken from the queue, and no shard appears. Read {where}; a worker must "
-        "see the run directory under the same path (or --map) and below its --runs-root."
+        f"{run.dir}: no worker has begun a shard. Read {where}; a worker must see the run directory under "
+        "the same path (or --map) and below its --runs-root."
     )

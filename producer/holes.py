@@ -10,13 +10,15 @@ from shared.broker import Queue, look_at_queue
 from shared.heartbeat import ALIVE_S
 from shared.run import Run
 
+_PAUSE_S = 2.0
+
 
 class HoleFiller:
     """Publishes lost shards again.
 
     A shard is lost when nothing waits in the queue, no live worker is at it, and either no worker holds a
-    task, or those that do have been silent as long as it takes to call them dead. Doing a shard twice
-    does no harm: the first to publish wins.
+    task for a while, or those that do have been silent as long as it takes to call them dead. Doing a shard
+    twice does no harm: the first to publish wins.
 
     Attributes:
         vain: how often shards were published again since the last new one appeared.
@@ -43,7 +45,7 @@ class HoleFiller:
         if queue is None or not lost:
             self._quiet_since = None
         elif self._is_quiet(queue):
-            self._quiet_since = None
+            self._quiet_since = time.monotonic()
             self.vain += 1
             self._enqueuer.start(lost)
 
@@ -52,7 +54,6 @@ class HoleFiller:
         return [shard for shard in missing_shards(self._run) if shard not in taken]
 
     def _is_quiet(self, queue: Queue) -> bool:
-        if queue.held == 0:
-            return True
         self._quiet_since = self._quiet_since or time.monotonic()
-        return time.monotonic() - self._quiet_since > ALIVE_S
+        patience_s = ALIVE_S if queue.held else _PAUSE_S
+        return time.monotonic() - self._quiet_since >= patience_s

@@ -1,7 +1,8 @@
 """What of a run is done, failed and pending, from the run directory alone."""
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from shared.shard import open_shard, read_attributes
 
 _RATE_WINDOW_S = 300.0
 _FEW_SHARDS = 4
+_FATAL_SHARDS = 3
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Progress:
         seconds_left: at that rate, None if unknown.
         workers: beats of the workers seen in the last half minute.
         given_up: shards that failed for good, with the reason.
+        troubled: shards that failed and are tried again, with the reason.
     """
 
     shards: int
@@ -37,11 +40,19 @@ class Progress:
     seconds_left: float | None
     workers: tuple[Beat, ...]
     given_up: tuple[Attempts, ...]
+    troubled: tuple[Attempts, ...]
 
     @property
     def complete(self) -> bool:
         """Whether every shard is published."""
         return self.shards_done == self.shards
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether all that is missing was given up, or the run fails wherever it is tried."""
+        given_up = len(self.given_up)
+        fatal = sum(one.final for one in self.given_up) >= _FATAL_SHARDS and not self.shards_done
+        return fatal or (given_up > 0 and self.shards_done + given_up == self.shards)
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,8 @@ class Watcher:
         beats = tuple(one for one in read_beats(run) if one.alive)
         working = sum({one.shard: one.rows_done for one in beats if one.shard not in published}.values())
         rate = _rate(done)
+        attempts = [one for one in read_all_attempts(run) if one.shard not in published]
+        given_up = tuple(one for one in attempts if _is_given_up(one, beats))
         left = run.num_records - rows_done - working
         return Progress(
             shards=run.num_shards,
@@ -81,14 +94,15 @@ class Watcher:
             images_per_s=rate,
             seconds_left=max(left, 0) / rate if rate else None,
             workers=beats,
-            given_up=tuple(one for one in read_all_attempts(run) if _is_given_up(one, beats, published)),
+            given_up=given_up,
+            troubled=tuple(one for one in attempts if one.error and one not in given_up),
         )
 
 
-def _is_given_up(attempts: Attempts, beats: tuple[Beat, ...], published: set[int]) -> bool:
+def _is_given_up(attempts: Attempts, beats: tuple[Beat, ...]) -> bool:
     """Tell whether a shard's attempts are used up and the last one is over, or its process is gone."""
     over = bool(attempts.error) or attempts.shard not in {beat.shard for beat in beats}
-    return attempts.used_up and over and attempts.shard not in published
+    return attempts.used_up and over
 
 
 class AccuracyCheck:
@@ -135,13 +149,15 @@ class AccuracyCheck:
         self._commonest_right += int((labels == self._commonest)[counted].sum())
 
 
+_LISTS = ("workers", "given_up", "troubled")
+
+
 def progress_to_dict(progress: Progress) -> dict[str, object]:
     """Return the progress as JSON-serialisable values, for `status --json`."""
     return {
         "complete": progress.complete,
-        **{name: value for name, value in vars(progress).items() if name not in ("workers", "given_up")},
-        "workers": [vars(one) for one in progress.workers],
-        "given_up": [vars(one) for one in progress.given_up],
+        **{name: value for name, value in vars(progress).items() if name not in _LISTS},
+        **{name: [vars(one) for one in getattr(progress, name)] for name in _LISTS},
         "at": time.time(),
     }
 
@@ -160,17 +176,27 @@ def _read_facts(run: Run, shard: int) -> _ShardFacts:
 
 
 def _rate(done: list[_ShardFacts]) -> float | None:
-    """Return images/s over the last minutes of work.
+    """Return images/s over the last minutes of work; the time when nobody worked does not count.
 
-    Counted from one finished shard to the last, so that loading and compiling the model do not weigh in;
-    while there are few shards, from the begin of the earliest.
+    The first shard of several is left out, since loading and compiling the model weigh in it.
     """
     if not done:
         return None
     latest = max(one.finished_at for one in done)
-    recent = [one for one in done if latest - one.finished_at < _RATE_WINDOW_S]
-    first = min(recent, key=lambda one: one.finished_at)
-    rows, since = sum(one.rows for one in recent) - first.rows, first.finished_at
-    if len(recent) < _FEW_SHARDS:
-        rows, since = sum(one.rows for one in recent), min(one.started_at for one in recent)
-    return rows / (latest - since) if latest > since else None
+    recent = sorted(
+        (one for one in done if latest - one.finished_at < _RATE_WINDOW_S), key=lambda one: one.finished_at
+    )
+    if len(recent) >= _FEW_SHARDS:
+        begin = recent[0].finished_at
+        recent = [replace(one, started_at=max(one.started_at, begin)) for one in recent[1:]]
+    seconds = _covered(recent)
+    return sum(one.rows for one in recent) / seconds if seconds > 0 else None
+
+
+def _covered(shards: list[_ShardFacts]) -> float:
+    """Return the seconds in which at least one of the shards was worked on."""
+    seconds, until = 0.0, -math.inf
+    for one in sorted(shards, key=lambda one: one.started_at):
+        seconds += max(0.0, one.finished_at - max(one.started_at, until))
+        until = max(until, one.finished_at)
+    return seconds

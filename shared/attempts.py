@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from shared.errors import StorageError
 from shared.run import Run, write_atomically
 
 MAX_ATTEMPTS = 3
@@ -35,7 +36,11 @@ class Attempts:
 
 
 def begin_attempt(run: Run, shard: int) -> Attempts:
-    """Count one more attempt, before anything can kill the process."""
+    """Count one more attempt, before anything can kill the process.
+
+    Raises:
+        StorageError: the run directory cannot be written.
+    """
     before = read_attempts(run, shard)
     attempt = Attempts(shard, before.count + 1 if before else 1, worker_name(), time.time())
     _write(run, attempt)
@@ -43,8 +48,25 @@ def begin_attempt(run: Run, shard: int) -> Attempts:
 
 
 def fail_attempt(run: Run, attempt: Attempts, error: str, final: bool = False) -> Attempts:
-    """Note why an attempt failed."""
-    failed = Attempts(attempt.shard, attempt.count, attempt.worker, time.time(), error, final)
+    """Note why an attempt failed.
+
+    Raises:
+        StorageError: the run directory cannot be written.
+    """
+    return _fail(run, attempt, attempt.count, error, final)
+
+
+def excuse_attempt(run: Run, attempt: Attempts, error: str) -> Attempts:
+    """Note trouble that is not the shard's own: the attempt does not count.
+
+    Raises:
+        StorageError: the run directory cannot be written.
+    """
+    return _fail(run, attempt, attempt.count - 1, error, False)
+
+
+def _fail(run: Run, attempt: Attempts, count: int, error: str, final: bool) -> Attempts:
+    failed = Attempts(attempt.shard, count, attempt.worker, time.time(), error, final)
     _write(run, failed)
     return failed
 
@@ -82,4 +104,8 @@ def _read(path: Path) -> Attempts | None:
 
 
 def _write(run: Run, attempt: Attempts) -> None:
-    write_atomically(_path(run, attempt.shard), json.dumps(asdict(attempt)).encode())
+    path = _path(run, attempt.shard)
+    try:
+        write_atomically(path, json.dumps(asdict(attempt)).encode())
+    except OSError as error:
+        raise StorageError(f"{path}: writing failed: {error.strerror or error}.") from error

@@ -9,14 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.utils.url import maybe_sanitize_url, parse_url
 from redis.exceptions import RedisError
 
-from shared.child_process import start_child, stop_child
+from shared.child_process import is_alive, start_child, stop_child
 from shared.errors import BrokerError
 from shared.messages import ShardTask, task_to_message
 
@@ -149,7 +149,8 @@ def embedded_broker() -> Iterator[str]:
         BrokerError: no server program is installed, or it does not start.
     """
     program = find_server()
-    scratch = Path(tempfile.mkdtemp(prefix="camshard-", dir=_short_dir()))
+    _remove_abandoned(Path(_short_dir()))
+    scratch = Path(tempfile.mkdtemp(prefix=f"camshard-{os.getpid()}-", dir=_short_dir()))
     socket_path = scratch / "broker.sock"
     log_path = scratch / "broker.log"
     process = start_child(
@@ -162,6 +163,14 @@ def embedded_broker() -> Iterator[str]:
     finally:
         stop_child(process, signal.SIGTERM, timeout_s=5)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what brokers left whose process was killed."""
+    for scratch in folder.glob("camshard-*-*/broker.log"):
+        pid = scratch.parent.name.split("-")[1]
+        if pid.isdecimal() and scratch.stat().st_uid == os.getuid() and not is_alive(int(pid)):
+            shutil.rmtree(scratch.parent, ignore_errors=True)
 
 
 def _short_dir() -> str:
@@ -201,8 +210,3 @@ def _wait_for_socket(process: subprocess.Popen[bytes], socket_path: Path, log_pa
 
 def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
-
-
-def broker_url_from_environment(environ: Any = os.environ) -> str:
-    """Return CAMSHARD_BROKER, or Redis on this machine."""
-    return str(environ.get("CAMSHARD_BROKER") or DEFAULT_URL)

@@ -45,6 +45,10 @@ class StorageError(CamshardError):
     """Storage failed: never a row of the results, always a task to do again."""
 
 
+class OutOfReachError(CamshardError):
+    """This worker does not see a run, or may not touch it; another one may."""
+
+
 class MessageError(CamshardError):
     """A task message is not one of ours."""
 

@@ -2,8 +2,11 @@
 
 import json
 import os
+import threading
 import time
 from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
 
 from shared.run import Run
 
@@ -22,29 +25,53 @@ class Beat:
 
     @property
     def alive(self) -> bool:
-        """Whether it was seen lately; a worker is silent while a model compiles."""
+        """Whether it was seen lately."""
         return time.time() - self.at < ALIVE_S
 
 
 class Heart:
-    """Writes a worker's beats, at most one a second."""
+    """Beats every second from a thread of its own while a worker is at a shard, whatever takes its time.
 
-    def __init__(self, run: Run, worker: str):
-        self._run = run
+    Used as a context manager. A beat that cannot be written is no reason to stop working.
+
+    Attributes:
+        rows_done: rows of the shard that are computed, as the next beat tells.
+    """
+
+    def __init__(self, run: Run, worker: str, shard: int):
+        self._path = run.heartbeats_dir / f"{worker}.json"
         self._worker = worker
-        self._last = 0.0
+        self._shard = shard
+        self.rows_done = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._beat_on, name="heart", daemon=True)
 
-    def beat(self, shard: int, rows_done: int) -> None:
-        """Say what the worker does; a failure to write is no reason to stop working."""
-        if time.monotonic() - self._last < _INTERVAL_S:
-            return
-        self._last = time.monotonic()
-        path = self._run.heartbeats_dir / f"{self._worker}.json"
-        temporary = path.with_suffix(".new")
+    def __enter__(self) -> Self:
+        self._beat()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._beat()
+
+    def _beat_on(self) -> None:
+        while not self._stopped.wait(_INTERVAL_S):
+            self._beat()
+
+    def _beat(self) -> None:
+        beat = Beat(self._worker, time.time(), self._shard, self.rows_done)
+        temporary = self._path.with_suffix(".new")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps(asdict(Beat(self._worker, time.time(), shard, rows_done))))
-            os.replace(temporary, path)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(asdict(beat)))
+            os.replace(temporary, self._path)
         except OSError:
             pass
 

@@ -13,7 +13,7 @@ def publish(built_path: Path, final_path: Path) -> bool:
     """Move a finished, synced file to its final name unless that is taken; sync the folder.
 
     A hard link does it. Where there are none, an exclusive claim file guards a rename; a claim
-    older than a minute was left by a process that died, and is taken over.
+    older than a minute was left by a process that died, and the next claim stands above it.
 
     Returns:
         Whether this file is the one that was published.
@@ -46,15 +46,8 @@ def fsync_path(path: Path) -> None:
 
 
 def _publish_with_claim(built_path: Path, final_path: Path) -> bool:
-    claim_path = final_path.with_name(f".{final_path.name}.claim")
-    while True:
-        try:
-            os.close(os.open(claim_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-            break
-        except FileExistsError:
-            if final_path.exists():
-                return False
-            _wait_for_claim(claim_path)
+    if not _claim(final_path):
+        return False
     try:
         if final_path.exists():
             return False
@@ -62,15 +55,32 @@ def _publish_with_claim(built_path: Path, final_path: Path) -> bool:
         fsync_path(final_path.parent)
         return True
     finally:
-        claim_path.unlink(missing_ok=True)
+        for claim_path in final_path.parent.glob(f".{final_path.name}.claim*"):
+            claim_path.unlink(missing_ok=True)
 
 
-def _wait_for_claim(claim_path: Path) -> None:
+def _claim(final_path: Path) -> bool:
+    """Hold the highest claim on a name; return False once somebody has published it.
+
+    A stale claim is not removed: two that do so at once could remove each other's new one.
+    """
+    number = 0
+    while not final_path.exists():
+        claim_path = final_path.with_name(f".{final_path.name}.claim{number}")
+        try:
+            os.close(os.open(claim_path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            return True
+        except FileExistsError:
+            number += _is_stale(claim_path)
+    return False
+
+
+def _is_stale(claim_path: Path) -> bool:
+    """Tell whether a claim's holder is gone; where it is not, wait a moment."""
     try:
         age_s = time.time() - claim_path.stat().st_mtime
     except FileNotFoundError:
-        return
-    if age_s > _STALE_CLAIM_S:
-        claim_path.unlink(missing_ok=True)
-    else:
+        return False
+    if age_s <= _STALE_CLAIM_S:
         time.sleep(0.1)
+    return age_s > _STALE_CLAIM_S

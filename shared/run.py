@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shared.errors import RunError
+from shared.errors import RunError, StorageError
 from shared.inspection import Inspection, inspection_from_dict, inspection_to_json
 from shared.model_spec import ModelSpec, spec_from_dict, spec_to_dict
 from shared.request import ExplainRequest, request_from_dict, request_to_dict
@@ -196,6 +196,7 @@ def read_run(run_dir: Path) -> Run:
 
     Raises:
         RunError: the directory is not there, is no run, or is of a newer camshard.
+        StorageError: the storage under it failed.
     """
     path = run_dir / "run.json"
     try:
@@ -206,8 +207,10 @@ def read_run(run_dir: Path) -> Run:
                 "Upgrade camshard."
             )
         return _run_from_dict(run_dir, document)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunError(f"{run_dir}: no run directory: run.json: {error.strerror}.") from error
+    except OSError as error:
+        raise StorageError(f"{path}: reading failed: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path}: damaged: {type(error).__name__}: {error}.") from error
 

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     map: Names = Field((), description="OLD=NEW path prefixes, where this machine mounts otherwise.")
     # broker
     broker: str | None = Field(None, description="Broker URL, redis://user:password@host:6379/0.")
-    window: int = Field(500, ge=1, description="Most shards of a run that wait in the broker at once.")
+    window: int = Field(500, ge=1, description="Most tasks, of all runs, in the broker at once.")
     wait: bool = Field(False, description="Stay until the run is complete.")
 
     @classmethod

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.child_process import is_alive
 from shared.errors import ShardError, StorageError
 from shared.publish import fsync_path, publish
 from shared.run import Records, Run
@@ -186,15 +187,5 @@ def remove_abandoned(run: Run) -> None:
     ours = re.compile(rf"shard-\d+(\.r\d+)?\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]+\.h5")
     for path in run.building_dir.glob("shard-*.h5"):
         match = ours.fullmatch(path.name)
-        if match and not _alive(int(match[2])):
+        if match and not is_alive(int(match[2])):
             path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

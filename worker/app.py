@@ -5,12 +5,13 @@ import logging
 from celery.signals import worker_init, worker_process_init
 
 import worker.tasks
-from shared.broker import broker_url_from_environment, make_app
+from shared.broker import DEFAULT_URL, make_app
 from shared.child_process import die_with_parent
 from shared.errors import MissingExtraError
+from shared.settings import load_settings
 from worker.process import require_tensorflow
 
-app = make_app(broker_url_from_environment())
+app = make_app(load_settings({}).broker or DEFAULT_URL)
 worker.tasks.register(app)
 
 

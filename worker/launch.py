@@ -102,13 +102,15 @@ def local_workers(
 
 def worker_environment(settings: Settings, broker_url: str, runs_root: Path) -> dict[str, str]:
     """Return what a worker is told by environment; passwords do not show in `ps` there."""
-    environment = {"CAMSHARD_BROKER": broker_url, "CAMSHARD_RUNS_ROOT": str(runs_root)}
+    environment = {
+        "CAMSHARD_BROKER": broker_url,
+        "CAMSHARD_RUNS_ROOT": str(runs_root),
+        "CAMSHARD_TRUST_MODEL": str(int(settings.trust_model)),
+    }
     for name in ("batch_size", "read_threads"):
         value = getattr(settings, name)
         if value is not None:
             environment[f"CAMSHARD_{name.upper()}"] = str(value)
-    if settings.trust_model:
-        environment["CAMSHARD_TRUST_MODEL"] = "1"
     if settings.map:
         environment["CAMSHARD_MAP"] = ",".join(settings.map)
     return environment

@@ -20,7 +20,7 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 class LoadedModel:
     """A model in memory; its weights are never changed."""
 
-    path: Path
+    sha256: str
     keras_model: keras.Model
     graph: Graph
     head: Head
@@ -39,7 +39,7 @@ class LoadedModel:
         """Return what planning must know."""
         graph, head = self.graph, self.head
         return Inspection(
-            model_sha256=file_sha256(self.path),
+            model_sha256=self.sha256,
             keras_version=keras.__version__,
             input_shapes=tuple(graph.shapes[slot][1:] for slot in graph.inputs),
             outputs=head.outputs,
@@ -76,7 +76,7 @@ def load_model(path: Path, trust_model: bool) -> LoadedModel:
     try:
         graph = flatten_model(model)
         _check(graph)
-        return LoadedModel(path, model, graph, find_head(graph))
+        return LoadedModel(file_sha256(path), model, graph, find_head(graph))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 

@@ -2,18 +2,22 @@
 
 import logging
 import time
+from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
+import keras
+
 from shared.attempts import worker_name
-from shared.errors import MessageError, ModelError, StorageError
+from shared.errors import MessageError, ModelError, OutOfReachError, RunError, StorageError
 from shared.heartbeat import Heart
 from shared.inspection import file_sha256
 from shared.messages import ShardTask
 from shared.run import Records, Run, read_run
 from shared.settings import Settings, load_settings
+from shared.shard import remove_abandoned
 from worker.explain import Explainer
-from worker.model import load_model
+from worker.model import LoadedModel, load_model
 from worker.path_map import parse_path_map
 from worker.pipeline import Engine, make_shard
 from worker.process import prepare_tensorflow
@@ -22,10 +26,11 @@ from worker.reader import ImageReader
 log = logging.getLogger(__name__)
 _BATCH_SIZE_CPU = 16
 _BATCH_SIZE_GPU = 64
+_EXPLAINERS_KEPT = 4
 
 
 class Session:
-    """The run a worker serves, its compiled model and the reading threads."""
+    """The model a worker has loaded, what was compiled from it for each run, and the reading threads."""
 
     def __init__(self, settings: Settings):
         self._settings = settings
@@ -33,25 +38,29 @@ class Session:
         self._paths = parse_path_map(settings.map)
         self._has_gpu = prepare_tensorflow()
         self._reader = ImageReader(settings.read_threads)
-        self._run: Run | None = None
-        self._engine: Engine | None = None
+        self._model: LoadedModel | None = None
+        self._explainers: OrderedDict[str, Explainer] = OrderedDict()
 
     def find_run(self, task: ShardTask) -> Run:
         """Return the run that a message names, as this machine has it.
 
+        It is read anew for every task: who plans the same run again may have moved its images.
+
         Raises:
-            MessageError: the directory is not below --runs-root, or the run is not the message's.
-            RunError: there is no run.
+            OutOfReachError: the directory is not below --runs-root, or holds no run.
+            MessageError: the run is not the message's.
+            StorageError: the storage under it failed.
         """
         run_dir = self._paths.here(task.run)
         if not run_dir.resolve().is_relative_to(self._root):
-            raise MessageError(
+            raise OutOfReachError(
                 f"run {run_dir} is not below {self._root}, where this worker may work. "
                 "Start the worker there, or with --runs-root."
             )
-        run = self._run
-        if run is None or (run.dir, run.run_id) != (run_dir, task.run_id):
+        try:
             run = read_run(run_dir)
+        except RunError as error:
+            raise OutOfReachError(f"{error} Where it is mounted elsewhere, give --map OLD=NEW.") from error
         if run.run_id != task.run_id:
             raise MessageError(f"{run_dir} holds run {run.run_id}, the message is of run {task.run_id}.")
         if task.shard >= run.num_shards:
@@ -64,36 +73,45 @@ class Session:
         Raises:
             CamshardError: what keeps the shard from being made; nothing was published.
         """
-        heart = Heart(run, worker_name())
-        heart.beat(task.shard, 0)
-        records = _records_of(run, task)
-        engine = self._engine_for(run)
-        began = time.perf_counter()
-        published = make_shard(run, task, records, engine, lambda rows: heart.beat(task.shard, rows))
-        seconds = time.perf_counter() - began
+        with Heart(run, worker_name(), task.shard) as heart:
+            records = _records_of(run, task)
+            engine = Engine(self._explainer_for(run), self._reader, self._paths.here)
+            began = time.perf_counter()
+            published = make_shard(run, task, records, engine, lambda rows: setattr(heart, "rows_done", rows))
+            seconds = time.perf_counter() - began
         log.info(
             "run %s, shard %d: %d images in %.1f s (%.1f images/s)%s", run.run_id, task.shard, len(records),
             seconds, len(records) / seconds, "" if published else "; another worker was first",
         )  # fmt: skip
         return published
 
-    def _engine_for(self, run: Run) -> Engine:
-        if self._engine is None or self._run is None or self._run.run_id != run.run_id:
-            self._engine = None  # one model at a time in memory
-            self._engine = Engine(self._load_explainer(run), self._reader, self._paths.here)
-            self._run = run
-        return self._engine
+    def _explainer_for(self, run: Run) -> Explainer:
+        """Return the run's compiled explainer; some of the last runs' are kept, for runs that interleave."""
+        if run.run_id not in self._explainers:
+            remove_abandoned(run)
+            model = self._model_for(run)
+            batch_size = self._settings.batch_size or (_BATCH_SIZE_GPU if self._has_gpu else _BATCH_SIZE_CPU)
+            explainer = Explainer(model, run.spec, run.request, min(batch_size, run.shard_size))
+            self._explainers[run.run_id] = explainer
+            if len(self._explainers) > _EXPLAINERS_KEPT:
+                self._explainers.popitem(last=False)
+        self._explainers.move_to_end(run.run_id)
+        return self._explainers[run.run_id]
 
-    def _load_explainer(self, run: Run) -> Explainer:
+    def _model_for(self, run: Run) -> LoadedModel:
         path = self._paths.here(run.model_path)
-        if file_sha256(path) != run.inspection.model_sha256:
+        wanted = run.inspection.model_sha256
+        if file_sha256(path) != wanted:
             raise ModelError(
                 f"{path}: the model file has changed since run {run.run_id} was planned. "
                 "Put the old file back, or plan a new run."
             )
-        model = load_model(path, self._settings.trust_model)
-        batch_size = self._settings.batch_size or (_BATCH_SIZE_GPU if self._has_gpu else _BATCH_SIZE_CPU)
-        return Explainer(model, run.spec, run.request, min(batch_size, run.shard_size))
+        if self._model is None or self._model.sha256 != wanted:
+            self._model = None  # one model at a time in memory, with all that was compiled from it
+            self._explainers.clear()
+            keras.backend.clear_session()
+            self._model = load_model(path, self._settings.trust_model)
+        return self._model
 
 
 @cache

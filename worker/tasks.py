@@ -5,14 +5,23 @@ from typing import Any
 
 from celery import Celery, Task
 
-from shared.attempts import begin_attempt, fail_attempt, forget_attempts
+from shared.attempts import (
+    Attempts,
+    begin_attempt,
+    excuse_attempt,
+    fail_attempt,
+    forget_attempts,
+    read_attempts,
+)
 from shared.broker import TASK_NAME
-from shared.errors import CamshardError, StorageError
-from shared.messages import task_from_message
+from shared.errors import CamshardError, OutOfReachError, StorageError
+from shared.messages import ShardTask, task_from_message
+from shared.run import Run
 from worker.process import load_tensorflow
 
 log = logging.getLogger(__name__)
-_MAX_RETRIES = 2
+_MAX_RETRIES = 30  # half an hour of storage trouble
+_LONGEST_WAIT_S = 60
 _RETRY_DELAY_S = 2  # after the process that worked on a task has died
 
 
@@ -31,29 +40,42 @@ def register(app: Celery) -> None:
 def explain_shard(self: Task, message: dict[str, Any]) -> str:
     """Make one shard unless it is there; returning acknowledges the message.
 
-    Storage trouble is tried again after 2 and 4 seconds; any other trouble would come again, and
-    ends the task. Either way the run directory has the reason.
+    Trouble with the storage, and a run out of this worker's reach, send the message back, by and by up to
+    a minute apart: they pass, or another worker takes it. Any other trouble would come again: it ends the
+    task, and the run directory has the reason.
     """
     load_tensorflow()  # into this process only
     from worker.session import this_session
 
     task = task_from_message(message)
-    session = this_session()
+    try:
+        return _make(this_session(), task)
+    except (StorageError, OutOfReachError) as error:
+        log.warning("run %s, shard %d: tried again later: %s", task.run_id, task.shard, error)
+        wait_s = min(2 ** (self.request.retries + 1), _LONGEST_WAIT_S)
+        raise self.retry(countdown=wait_s, exc=error) from error
+
+
+def _make(session: Any, task: ShardTask) -> str:
     run = session.find_run(task)
     if run.shard_path(task.shard, task.revision).exists():
         return "was there"
+    before = read_attempts(run, task.shard)
+    if before is not None and before.used_up:
+        return "given up"
     attempt = begin_attempt(run, task.shard)
     try:
         published = session.make(run, task)
-    except StorageError as error:
-        log.warning("run %s, shard %d: %s", run.run_id, task.shard, error)
-        fail_attempt(run, attempt, str(error))
-        raise self.retry(countdown=2**attempt.count, exc=error) from error
-    except CamshardError as error:
-        fail_attempt(run, attempt, str(error), final=True)
-        raise
     except Exception as error:
-        fail_attempt(run, attempt, f"{type(error).__name__}: {error}", final=True)
+        _note(run, attempt, error)
         raise
     forget_attempts(run, task.shard)
     return "published" if published else "another was first"
+
+
+def _note(run: Run, attempt: Attempts, error: Exception) -> None:
+    if isinstance(error, StorageError | OutOfReachError):
+        excuse_attempt(run, attempt, str(error))
+        return
+    text = str(error) if isinstance(error, CamshardError) else f"{type(error).__name__}: {error}"
+    fail_attempt(run, attempt, text, final=True)

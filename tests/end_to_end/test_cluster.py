@@ -22,6 +22,7 @@ from shared.broker import (
     publish_tasks,
 )
 from shared.errors import BrokerError
+from shared.heartbeat import read_beats
 from shared.run import read_run
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.service]
@@ -118,23 +119,26 @@ def test_a_redelivered_task_leaves_the_first_shard(
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_a_run_outside_the_runs_root_is_not_touched(
+def test_a_worker_that_may_not_touch_a_run_leaves_its_tasks_to_the_others(
     camshard: Camshard, start: Callable, broker: str, lesion_set: Path, small_model: Path, tmp_path: Path
 ) -> None:
+    def start_worker(root: Path, name: str) -> None:
+        start(
+            sys.executable, "-P", "-m", "worker", "--hostname", f"{name}@%h",
+            CAMSHARD_BROKER=broker, CAMSHARD_RUNS_ROOT=str(root), CAMSHARD_WORKER_NAME=name,
+        )  # fmt: skip
+
     (tmp_path / "allowed").mkdir()
-    start(
-        sys.executable,
-        "-P",
-        "-m",
-        "worker",
-        CAMSHARD_BROKER=broker,
-        CAMSHARD_RUNS_ROOT=str(tmp_path / "allowed"),
-    )
-    arguments = [*plan_arguments(lesion_set, small_model), "--limit", 4, "--out", "run"]
-    done = camshard("enqueue", *arguments, "--broker", broker, "--wait")
-    assert done.returncode == 1
-    assert "--runs-root" in done.stderr
+    start_worker(tmp_path / "allowed", "astray")
+    arguments = [*plan_arguments(lesion_set, small_model), "--limit", 8, "--shard-size", 2, "--out", "run"]
+    assert camshard("enqueue", *arguments, "--broker", broker).returncode == 0
+    app = make_app(broker)
+    wait_until(lambda: look_at_queue(app).held > 0)
     assert not (tmp_path / "run" / "shards").exists()
+    start_worker(tmp_path, "right")
+    run = read_run(tmp_path / "run")
+    wait_until(lambda: len(run.published_shards()) == 4)
+    assert [one.worker for one in read_beats(run)] == ["right"]
 
 
 def _answers(url: str) -> bool:

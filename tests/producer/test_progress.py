@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from producer.progress import AccuracyCheck, Watcher, progress_to_dict
-from shared.attempts import begin_attempt, fail_attempt
+from shared.attempts import begin_attempt, excuse_attempt, fail_attempt
 from shared.errors import ShardError
 from shared.heartbeat import Heart
 from shared.run import Records, Run
@@ -49,6 +49,11 @@ def publish_shard() -> PublishShard:
             file.attrs["finished_at"] = finished_at
 
     return publish
+
+
+def beat(run: Run, worker: str, shard: int, rows_done: int) -> None:
+    with Heart(run, worker, shard) as heart:
+        heart.rows_done = rows_done
 
 
 def test_a_run_that_has_not_begun(tiny_run: Run) -> None:
@@ -98,8 +103,8 @@ def test_rows_that_workers_have_computed_count_until_their_shard_is_there(
     tiny_run: Run, publish_shard: PublishShard
 ) -> None:
     publish_shard(tiny_run, 0, started_at=100, finished_at=104)
-    Heart(tiny_run, "one").beat(0, 2)
-    Heart(tiny_run, "two").beat(1, 1)
+    beat(tiny_run, "one", 0, 2)
+    beat(tiny_run, "two", 1, 1)
     gone = {"worker": "gone", "at": time.time() - 60, "shard": 2, "rows_done": 1}
     (tiny_run.heartbeats_dir / "gone.json").write_text(json.dumps(gone))
     progress = Watcher(tiny_run).look()
@@ -107,21 +112,42 @@ def test_rows_that_workers_have_computed_count_until_their_shard_is_there(
     assert [one.worker for one in progress.workers] == ["one", "two"]
 
 
+def test_pauses_when_nobody_worked_do_not_weigh_on_the_rate_of_many_shards(
+    tiny_run: Run, publish_shard: PublishShard
+) -> None:
+    run = replace(tiny_run, num_records=12)
+    for shard, started_at in enumerate((0, 10, 250, 251, 290)):
+        publish_shard(run, shard, started_at=started_at, finished_at=started_at + 2)
+    assert Watcher(run).look().images_per_s == 8 / 7  # 10-12, 250-253 and 290-292
+
+
 def test_shards_that_were_given_up_are_listed_with_the_reason(
     tiny_run: Run, publish_shard: PublishShard
 ) -> None:
     for shard in (0, 1):
         fail_attempt(tiny_run, begin_attempt(tiny_run, shard), "the model is gone", final=True)
-    fail_attempt(tiny_run, begin_attempt(tiny_run, 2), "try again")
+    excuse_attempt(tiny_run, begin_attempt(tiny_run, 2), "the disk is full")
     publish_shard(tiny_run, 0)
-    given_up = Watcher(tiny_run).look().given_up
-    assert [(one.shard, one.error) for one in given_up] == [(1, "the model is gone")]
+    progress = Watcher(tiny_run).look()
+    assert [(one.shard, one.error) for one in progress.given_up] == [(1, "the model is gone")]
+    assert [(one.shard, one.error) for one in progress.troubled] == [(2, "the disk is full")]
+    assert not progress.hopeless
+
+
+def test_a_run_is_hopeless_once_all_that_is_missing_was_given_up(
+    tiny_run: Run, publish_shard: PublishShard
+) -> None:
+    publish_shard(tiny_run, 0)
+    for shard in (1, 2):
+        assert not Watcher(tiny_run).look().hopeless
+        fail_attempt(tiny_run, begin_attempt(tiny_run, shard), "no", final=True)
+    assert Watcher(tiny_run).look().hopeless
 
 
 def test_a_shard_whose_process_died_three_times_is_given_up_once_nobody_is_at_it(tiny_run: Run) -> None:
     for _ in range(3):
         begin_attempt(tiny_run, 1)
-    Heart(tiny_run, "w").beat(1, 0)
+    beat(tiny_run, "w", 1, 0)
     assert Watcher(tiny_run).look().given_up == ()
     (tiny_run.heartbeats_dir / "w.json").unlink()
     assert [one.shard for one in Watcher(tiny_run).look().given_up] == [1]
@@ -129,7 +155,7 @@ def test_a_shard_whose_process_died_three_times_is_given_up_once_nobody_is_at_it
 
 def test_progress_is_json(tiny_run: Run, publish_shard: PublishShard) -> None:
     publish_shard(tiny_run, 0, started_at=100, finished_at=104)
-    Heart(tiny_run, "one").beat(1, 1)
+    beat(tiny_run, "one", 1, 1)
     fail_attempt(tiny_run, begin_attempt(tiny_run, 2), "no", final=True)
     document = json.loads(json.dumps(progress_to_dict(Watcher(tiny_run).look())))
     assert (document["complete"], document["rows_done"], document["images_per_s"]) == (False, 2, 0.5)

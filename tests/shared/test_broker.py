@@ -14,7 +14,6 @@ import pytest
 
 from shared.broker import (
     QUEUE,
-    broker_url_from_environment,
     check_broker,
     embedded_broker,
     find_server,
@@ -65,9 +64,19 @@ def test_an_unreachable_broker_says_how_to_start_one() -> None:
         check_broker(make_app("redis://127.0.0.1:1/0"))
 
 
-def test_the_environment_names_the_broker() -> None:
-    assert broker_url_from_environment({"CAMSHARD_BROKER": "redis://h/2"}) == "redis://h/2"
-    assert broker_url_from_environment({}) == "redis://localhost:6379/0"
+def test_what_a_killed_broker_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.broker._short_dir", lambda: str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    folders = {name: tmp_path / f"camshard-{name}-x" for name in (str(ended.pid), str(os.getpid()), "notes")}
+    for folder in folders.values():
+        folder.mkdir()
+        (folder / "broker.log").touch()
+    with embedded_broker():
+        left = set(tmp_path.iterdir()) & set(folders.values())
+    assert left == {folders[str(os.getpid())], folders["notes"]}
 
 
 def test_tasks_are_json_and_acknowledged_late() -> None:

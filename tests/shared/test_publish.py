@@ -96,7 +96,7 @@ def test_a_rename_that_fails_gives_the_claim_back(
 
 @pytest.mark.usefixtures("no_hard_links")
 def test_a_stale_claim_is_taken_over(built: Built, final_path: Path) -> None:
-    claim_path = final_path.with_name(f".{final_path.name}.claim")
+    claim_path = final_path.with_name(f".{final_path.name}.claim0")
     claim_path.parent.mkdir(parents=True)
     claim_path.touch()
     os.utime(claim_path, (time.time() - 61, time.time() - 61))
@@ -107,7 +107,7 @@ def test_a_stale_claim_is_taken_over(built: Built, final_path: Path) -> None:
 @pytest.mark.usefixtures("no_hard_links")
 def test_a_fresh_claim_is_waited_for(built: Built, final_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = built
-    claim_path = final_path.with_name(f".{final_path.name}.claim")
+    claim_path = final_path.with_name(f".{final_path.name}.claim0")
     claim_path.parent.mkdir(parents=True)
     claim_path.touch()
 

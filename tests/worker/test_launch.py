@@ -108,9 +108,10 @@ def test_a_worker_is_told_by_environment_what_it_needs():
 
 
 def test_what_is_not_asked_for_is_not_told_and_least_of_all_trust():
-    assert set(worker_environment(Settings(), URL, Path("/runs"))) == {
-        "CAMSHARD_BROKER",
-        "CAMSHARD_RUNS_ROOT",
+    assert worker_environment(Settings(), URL, Path("/runs")) == {
+        "CAMSHARD_BROKER": URL,
+        "CAMSHARD_RUNS_ROOT": "/runs",
+        "CAMSHARD_TRUST_MODEL": "0",  # or the launcher's own environment would count
     }
 
 

@@ -6,7 +6,7 @@ import h5py
 import pytest
 from tiny_runs import write_model, write_run
 
-from shared.errors import MessageError, ModelError, RunError, StorageError
+from shared.errors import MessageError, ModelError, OutOfReachError, StorageError
 from shared.heartbeat import read_beats
 from shared.messages import ShardTask
 from shared.run import Run
@@ -55,7 +55,7 @@ def test_a_task_is_made_in_the_run_its_message_names(session, run):
     assert [beat.shard for beat in read_beats(run)] == [1]
 
 
-def test_the_model_is_loaded_once_for_the_shards_of_a_run_and_anew_for_another(
+def test_the_model_is_loaded_once_for_all_runs_of_it_and_compiled_once_for_each(
     session, run, tmp_path, image_dir, monkeypatch
 ):
     loads: list[Path] = []
@@ -63,17 +63,30 @@ def test_the_model_is_loaded_once_for_the_shards_of_a_run_and_anew_for_another(
     monkeypatch.setattr(
         session_module, "load_model", lambda path, trust: loads.append(path) or load_model(path, trust)
     )
-    for shard in (0, 1):
-        session.make(session.find_run(task_of(run, shard)), task_of(run, shard))
-    assert len(loads) == 1
     other = new_run(run.dir.parent / "other", tmp_path, image_dir)
+    explainers = set()
+    for shard in (0, 1):
+        for planned in (run, other):
+            session.make(session.find_run(task_of(planned, shard)), task_of(planned, shard))
+            explainers.add(id(session._explainers[planned.run_id]))
+    assert (len(loads), len(explainers)) == (1, 2)
+    assert run.published_shards() == other.published_shards() == {0, 1}
+
+
+def test_another_model_takes_the_place_of_the_first(session, run, tmp_path, image_dir):
+    session.make(session.find_run(task_of(run)), task_of(run))
+    write_model(tmp_path / "other.keras")
+    other = write_run(
+        run.dir.parent / "other", tmp_path / "other.keras", sorted(image_dir.iterdir()), shard_size=4
+    )
     session.make(session.find_run(task_of(other)), task_of(other))
-    assert len(loads) == 2 and other.published_shards() == {0}
+    assert list(session._explainers) == [other.run_id]
+    assert other.published_shards() == {0}
 
 
 def test_a_run_outside_the_runs_root_is_refused(session, run, tmp_path, image_dir):
     outside = new_run(tmp_path / "outside", tmp_path, image_dir)
-    with pytest.raises(MessageError, match=r"outside is not below .*/runs, where this worker may work"):
+    with pytest.raises(OutOfReachError, match=r"outside is not below .*/runs, where this worker may work"):
         session.find_run(task_of(outside))
 
 
@@ -81,7 +94,7 @@ def test_neither_dots_nor_links_lead_out_of_the_runs_root(session, run, runs_roo
     outside = new_run(tmp_path / "outside", tmp_path, image_dir)
     (runs_root / "link").symlink_to(outside.dir)
     for way_out in (runs_root / ".." / "outside", runs_root / "link"):
-        with pytest.raises(MessageError, match="is not below"):
+        with pytest.raises(OutOfReachError, match="is not below"):
             session.find_run(task_of(outside, run=way_out))
 
 
@@ -96,7 +109,7 @@ def test_a_shard_that_the_run_does_not_have_is_refused(session, run):
 
 
 def test_a_directory_without_a_run_is_refused(session, runs_root):
-    with pytest.raises(RunError, match=r"nothing: no run directory"):
+    with pytest.raises(OutOfReachError, match=r"nothing: no run directory.*--map OLD=NEW"):
         session.find_run(ShardTask(runs_root / "nothing", "id", 0, ("image0",)))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -144,7 +143,7 @@ def residual_net() -> Net:
 def loaded(model: keras.Model) -> LoadedModel:
     """Return a model in memory as `load_model` returns one from a file."""
     graph = flatten_model(model)
-    return LoadedModel(Path("in memory"), model, graph, find_head(graph))
+    return LoadedModel("in memory", model, graph, find_head(graph))
 
 
 def spec_of(model: keras.Model, task: str, thresholds: dict[str, float] | None = None) -> ModelSpec:
