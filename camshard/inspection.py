@@ -74,11 +74,7 @@ def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> 
 def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelSpec, list[Path], np.ndarray]:
     """Pick labelled images that have a file, evenly over the classes."""
     assert settings.metadata is not None
-    options = MetadataOptions(
-        settings.id_column, settings.label_column, settings.label_columns,
-        settings.keep_duplicates is not None, settings.encoding,
-    )  # fmt: skip
-    metadata = read_metadata(settings.metadata, options)
+    metadata = read_metadata(settings.metadata, MetadataOptions.from_settings(settings))
     names = class_names(metadata, settings.label_separator, settings.no_label)
     spec = resolve_spec(settings, inspection, names)
     rows = select_rows(metadata, settings.where, settings.ids)

@@ -4,14 +4,15 @@ import csv
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
+from producer.columns import column_from_text
 from shared.errors import MetadataError
+from shared.settings import Settings
 
 _DELIMITERS = ",\t;"
-_BLANKS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL"]
 DEFAULT_LABEL_COLUMN = "dx"
 
 
@@ -22,8 +23,21 @@ class MetadataOptions:
     id_column: str
     label_column: str | None
     label_columns: tuple[str, ...]
+    group_column: str
     keep_duplicates: bool
     encoding: str
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Take what concerns the CSV from the settings."""
+        return cls(
+            id_column=settings.id_column,
+            label_column=settings.label_column,
+            label_columns=settings.label_columns,
+            group_column=settings.group_column,
+            keep_duplicates=settings.keep_duplicates is not None,
+            encoding=settings.encoding,
+        )
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,8 @@ class Metadata:
     """The CSV, read and checked, before any row is left out.
 
     Attributes:
-        frame: every column; ids and labels are str, blanks are NA.
+        frame: every column; ids, labels and groups are str, so is what holds anything but numbers; blanks
+            are NA.
         id_column, label_columns: the columns with a meaning; one label column unless one-hot.
         class_of_column: the class that each one-hot column stands for, by the column's name.
     """
@@ -59,12 +74,16 @@ def read_metadata(path: Path, options: MetadataOptions) -> Metadata:
                 f"{path}: column {column!r} is not there. Columns: {', '.join(header)}. "
                 f"Name the right one with {flag}."
             )
-    frame = _read_frame(path, options, header, delimiter, label_columns)
+    frame = _read_frame(path, options.encoding, header, delimiter)
     if frame.empty:
         raise MetadataError(f"{path}: no rows below the header.")
     frame[options.id_column] = frame[options.id_column].str.strip()
     _check_ids(path, frame[options.id_column])
-    frame = _large_integers_as_text(_without_duplicates(path, frame, options))
+    frame = _without_duplicates(path, frame, options)
+    as_text = {options.id_column, options.group_column, *(() if class_of_column else label_columns)}
+    frame = pd.DataFrame(
+        {name: cells if name in as_text else column_from_text(cells) for name, cells in frame.items()}
+    )
     return Metadata(path, frame, options.id_column, label_columns, class_of_column)
 
 
@@ -112,8 +131,13 @@ def _read_header(path: Path, encoding: str) -> tuple[list[str], str]:
             line = next((line for line in file if line.strip()), "")
     except OSError as error:
         raise MetadataError(f"{path}: the metadata CSV cannot be read: {error.strerror}.") from error
-    except (UnicodeError, LookupError) as error:
-        raise MetadataError(f"{path}: not {encoding} text: {error}. Name it with --encoding.") from error
+    except UnicodeError as error:
+        raise _not_that_text(path, encoding, error) from error
+    except LookupError as error:
+        raise MetadataError(
+            f"--encoding {encoding!r}: no text encoding of that name. Allowed are those of Python: "
+            "utf-8, utf-16, latin-1, cp1252, …"
+        ) from error
     if not line:
         raise MetadataError(f"{path}: the file is empty. A header line and a row an image are wanted.")
     try:
@@ -124,21 +148,17 @@ def _read_header(path: Path, encoding: str) -> tuple[list[str], str]:
     return [name.strip() for name in headers[delimiter]], delimiter
 
 
-def _read_frame(
-    path: Path, options: MetadataOptions, header: list[str], delimiter: str, label_columns: tuple[str, ...]
-) -> pd.DataFrame:
+def _read_frame(path: Path, encoding: str, header: list[str], delimiter: str) -> pd.DataFrame:
+    """Read every cell as text; empty ones are NA."""
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
         raise MetadataError(f"{path}: the header has a column twice: {', '.join(map(repr, doubled))}.")
-    as_text = [options.id_column, *(() if options.label_columns else label_columns)]
-    blanks: dict[Any, Any] = {name: [""] if name in as_text else _BLANKS for name in header}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # said of rows that would lose cells
             return pd.read_csv(
-                path, sep=delimiter, names=header, header=0, dtype=dict.fromkeys(as_text, "str"),
-                na_values=blanks, keep_default_na=False, encoding=options.encoding, index_col=False,
-                skipinitialspace=True, low_memory=False,
+                path, sep=delimiter, names=header, header=0, dtype="str", na_values=[""],
+                keep_default_na=False, encoding=encoding, index_col=False, skipinitialspace=True,
             )  # fmt: skip
     except pd.errors.ParserWarning as error:
         raise MetadataError(
@@ -146,20 +166,16 @@ def _read_frame(
             "Put cells that hold the delimiter in double quotes."
         ) from error
     except UnicodeError as error:
-        raise MetadataError(
-            f"{path}: not {options.encoding} text: {error}. Name it with --encoding."
-        ) from error
+        raise _not_that_text(path, encoding, error) from error
     except (pd.errors.ParserError, ValueError) as error:
         raise MetadataError(f"{path}: cannot be read as CSV: {str(error).strip()}.") from error
 
 
-def _large_integers_as_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn columns with integers of more than 64 bits, which Parquet does not have, into text."""
-    large = [
-        name for name in frame.columns
-        if frame[name].dtype == object and pd.api.types.infer_dtype(frame[name]) == "integer"
-    ]  # fmt: skip
-    return frame.astype(dict.fromkeys(large, "str"))
+def _not_that_text(path: Path, encoding: str, error: UnicodeError) -> MetadataError:
+    return MetadataError(
+        f"{path}: not {encoding} text: {error}. Name the encoding it has with --encoding: "
+        "utf-8, utf-16, latin-1, cp1252, …"
+    )
 
 
 def _check_ids(path: Path, ids: "pd.Series[str]") -> None:

@@ -70,7 +70,7 @@ def plan_run(settings: Settings) -> Plan:
         CamshardError: whatever is wrong with the CSV, the images, the model, its spec or the request.
     """
     model_path, csv_path = _required(settings)
-    metadata = read_metadata(csv_path, _metadata_options(settings))
+    metadata = read_metadata(csv_path, MetadataOptions.from_settings(settings))
     labels = class_names(metadata, settings.label_separator, settings.no_label)
     rows = select_rows(metadata, settings.where, settings.ids)
     rows, paths, missing = _find_files(settings, rows, metadata.id_column)
@@ -126,16 +126,6 @@ def _required(settings: Settings) -> tuple[Path, Path]:
             raise SettingsError(f"--{name} is wanted: a run needs --metadata CSV --images DIR --model MODEL.")
     assert settings.model is not None and settings.metadata is not None
     return settings.model, settings.metadata
-
-
-def _metadata_options(settings: Settings) -> MetadataOptions:
-    return MetadataOptions(
-        id_column=settings.id_column,
-        label_column=settings.label_column,
-        label_columns=settings.label_columns,
-        keep_duplicates=settings.keep_duplicates is not None,
-        encoding=settings.encoding,
-    )
 
 
 def _number_run(

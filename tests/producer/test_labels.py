@@ -12,7 +12,12 @@ from shared.errors import MetadataError
 from shared.model_spec import InputSpec, ModelSpec
 
 OPTIONS = MetadataOptions(
-    id_column="image_id", label_column=None, label_columns=(), keep_duplicates=False, encoding="utf-8-sig"
+    id_column="image_id",
+    label_column=None,
+    label_columns=(),
+    group_column="lesion_id",
+    keep_duplicates=False,
+    encoding="utf-8-sig",
 )
 MULTICLASS = ModelSpec("multiclass", ("bkl", "mel", "nv"), InputSpec((4, 4)))
 MULTILABEL = replace(MULTICLASS, task="multilabel")

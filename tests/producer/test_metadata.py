@@ -9,7 +9,12 @@ from producer.metadata import Metadata, MetadataOptions, read_metadata, select_r
 from shared.errors import MetadataError
 
 OPTIONS = MetadataOptions(
-    id_column="image_id", label_column=None, label_columns=(), keep_duplicates=False, encoding="utf-8-sig"
+    id_column="image_id",
+    label_column=None,
+    label_columns=(),
+    group_column="lesion_id",
+    keep_duplicates=False,
+    encoding="utf-8-sig",
 )
 
 
@@ -54,9 +59,14 @@ def test_latin_1_is_read_where_it_is_named_and_else_refused(csv_path: Path) -> N
         read(csv_path, text)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "klingon"])
-def test_a_wrong_encoding_is_refused(csv_path: Path, encoding: str) -> None:
-    with pytest.raises(MetadataError, match=f"not {encoding} text.*--encoding"):
+def test_a_wrong_encoding_is_refused(csv_path: Path) -> None:
+    with pytest.raises(MetadataError, match="not utf-16 text.*--encoding: utf-8, utf-16, latin-1"):
+        read(csv_path, "image_id,dx\na,mel\n", encoding="utf-16")
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "base64"])
+def test_an_encoding_that_is_none_is_refused_with_some_that_are(csv_path: Path, encoding: str) -> None:
+    with pytest.raises(MetadataError, match=f"^--encoding '{encoding}': no text encoding.*utf-8, utf-16, la"):
         read(csv_path, "image_id,dx\na,mel\n", encoding=encoding)
 
 
@@ -65,6 +75,20 @@ def test_ids_and_labels_stay_text(csv_path: Path) -> None:
     assert ids_of(metadata) == ["007", "010"]
     assert metadata.frame["dx"].tolist() == ["1", "NA"]
     assert metadata.frame["grade"].tolist()[0] == 3.0
+
+
+def test_cells_that_are_no_numbers_stay_as_they_stand(csv_path: Path) -> None:
+    frame = read(csv_path, "image_id,patient,site,age\na,007,NA,80\nb,012,null,NA\nc,,,nan\n").frame
+    assert frame["patient"].tolist()[:2] == ["007", "012"]
+    assert frame["site"].tolist()[:2] == ["NA", "null"]
+    assert frame.isna().to_numpy().tolist() == [[False] * 4, [False] * 3 + [True], [False] + [True] * 3]
+    assert (frame["age"].dtype, frame["age"][0]) == (float, 80)
+
+
+@pytest.mark.parametrize("group_column", ["lesion_id", "patient"])
+def test_groups_are_text_even_where_they_look_like_numbers(csv_path: Path, group_column: str) -> None:
+    frame = read(csv_path, f"image_id,{group_column}\na,7\nb,12\n", group_column=group_column).frame
+    assert frame[group_column].tolist() == ["7", "12"]
 
 
 def test_a_set_without_labels_has_no_label_column(csv_path: Path) -> None:
