@@ -27,7 +27,7 @@ class InputSpec:
         _allow("resize", self.resize, RESIZES)
         _allow("interpolation", self.interpolation, INTERPOLATIONS)
         _allow("scale", self.scale, SCALES)
-        if self.channels not in (1, 3):
+        if type(self.channels) is not int or self.channels not in (1, 3):
             raise SpecError(f"channels: 1 (grey) or 3 (RGB) are allowed, received {self.channels!r}.")
         if len(self.size) != 2 or not all(type(side) is int and side > 0 for side in self.size):
             raise SpecError(f"size: [height, width] in pixels is wanted, received {self.size!r}.")
@@ -60,11 +60,26 @@ class ModelSpec:
                 f"classes: a binary task has two, the second being the positive one; "
                 f"received {len(self.classes)}: {', '.join(self.classes)}."
             )
+        if not self.layers:
+            raise SpecError("layers: none are named. Name layers, last or stages, or leave the entry out.")
         for name, threshold in self.thresholds.items():
-            if name not in self.classes:
-                raise SpecError(f"thresholds: {name!r} is no class. Classes: {', '.join(self.classes)}.")
-            if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-                raise SpecError(f"thresholds: {name} = {threshold!r} is not within 0..1.")
+            self._check_threshold(name, threshold)
+
+    def _check_threshold(self, name: str, threshold: object) -> None:
+        if name not in self.classes:
+            raise SpecError(f"thresholds: {name!r} is no class. Classes: {', '.join(self.classes)}.")
+        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise SpecError(f"thresholds: {name} = {threshold!r} is not within 0..1.")
+        if self.task == "multiclass":
+            raise SpecError(
+                f"thresholds: {name} = {threshold} would change nothing: a multiclass model predicts the "
+                "likeliest class. Leave it out; binary and multilabel models have thresholds."
+            )
+        if self.task == "binary" and name != self.classes[1]:
+            raise SpecError(
+                f"thresholds: {name} = {threshold} would change nothing: the threshold of a binary model is "
+                f"that of its positive class, the second one. Name it for {self.classes[1]}."
+            )
 
     def threshold(self, class_name: str) -> float:
         """Return the probability from which `class_name` counts as predicted (0.5 unless set)."""

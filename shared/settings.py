@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     resize: str | None = Field(None, description="stretch, crop or pad.")
     interpolation: str | None = Field(None, description="nearest, bilinear, area or cubic.")
     scale: str | None = Field(None, description="Pixel scaling: 0..1, -1..1, 0..255, caffe or torch.")
-    thresholds: Names = Field((), description="Decision thresholds, mel=0.3,nv=0.5.")
+    thresholds: Names = Field(
+        (), description="Decision thresholds of binary and multilabel models, mel=0.3,nv=0.5."
+    )
     # explanation
     methods: Names = Field(
         (), description="cam, gradcam. Default: both, or Grad-CAM alone where the head has no pooling."

@@ -154,7 +154,6 @@ def test_the_run_id_is_the_same_in_another_process_and_another_folder(
         {"interpolation": "area"},
         {"classes": "nv,mel,bkl"},
         {"classes": "bkl,mel,nv", "no_label": "mel"},
-        {"thresholds": "mel=0.3"},
         {"methods": "cam"},
         {"layers": "c2,c1"},
         {"targets": "predicted"},
@@ -169,6 +168,14 @@ def test_whatever_decides_the_results_changes_the_run_id(
     make_plan: MakePlan, differing: dict[str, Any]
 ) -> None:
     assert make_plan(**differing).run.run_id != make_plan().run.run_id
+
+
+def test_thresholds_decide_the_results_too(
+    make_plan: MakePlan, write_model: Callable[..., Path], elsewhere: Path
+) -> None:
+    multilabel = {"model": write_model(elsewhere, activation="sigmoid"), "label_separator": "|"}
+    plans = [make_plan(**multilabel, thresholds=one) for one in (None, "mel=0.3")]
+    assert plans[0].run.run_id != plans[1].run.run_id
 
 
 def test_a_run_directory_holds_the_plan(make_plan: MakePlan) -> None:

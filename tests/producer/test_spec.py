@@ -50,7 +50,7 @@ def test_a_flag_outweighs_the_file(resolve: Resolve) -> None:
     text = (
         'classes = ["nv", "mel", "bkl"]\n[input]\nscale = "caffe"\nresize = "crop"\n[thresholds]\nmel = 0.2\n'
     )
-    spec = resolve(text, scale="torch", thresholds="nv=0.7")
+    spec = resolve(text, model={"activation": "sigmoid"}, scale="torch", thresholds="nv=0.7")
     assert spec.classes == ("nv", "mel", "bkl")
     assert (spec.input.scale, spec.input.resize) == ("torch", "crop")
     assert spec.thresholds == {"mel": 0.2, "nv": 0.7}
