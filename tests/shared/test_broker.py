@@ -50,6 +50,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
             "a Redis URL is wanted: redis://, rediss:// or redis.socket://",
         ),
         ("redis://:sec/secret@127.0.0.1/0", r"broker redis://\*\*: no URL .* written as %2F"),
+        ("redis://h/0?password=secret", r"broker redis://h/0: no URL .* before the \? alone"),
         ("localhost:6379", "a Redis URL is wanted"),
     ],
 )
