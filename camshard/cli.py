@@ -83,11 +83,12 @@ def run(settings: Settings) -> None:
     """Plan a run and make it on this machine: embedded broker, local workers, progress."""
     from camshard import display, job
     from producer.plan import plan_run
-    from producer.run_directory import write_run_dir
+    from producer.run_directory import check_run_dir, write_run_dir
 
     plan = plan_run(settings)
     if settings.dry_run:
         display.print_plan(plan)
+        check_run_dir(plan.run)
         return
     display.print_start(plan)
     made = write_run_dir(plan)
@@ -103,12 +104,13 @@ def enqueue(settings: Settings) -> None:
     """Plan a run and put its shards into a broker's queue, for workers anywhere."""
     from camshard import display, job
     from producer.plan import plan_run
-    from producer.run_directory import write_run_dir
+    from producer.run_directory import check_run_dir, write_run_dir
 
     broker = None if settings.dry_run else job.connect(settings.broker)
     plan = plan_run(settings)
     if broker is None:
         display.print_plan(plan)
+        check_run_dir(plan.run)
         return
     display.print_start(plan)
     made = write_run_dir(plan)

@@ -64,7 +64,7 @@ def progress_line(progress: Progress) -> str:
 
 
 def print_plan(plan: Plan) -> None:
-    """Print what --dry-run is for: columns, class counts, missing files, layers, shards, disk."""
+    """Print what --dry-run is for: columns, class counts, missing files, layers, shards, disk, notices."""
     run = plan.run
     _print_pairs(
         {
@@ -78,6 +78,7 @@ def print_plan(plan: Plan) -> None:
             "disk": f"about {_bytes(result_bytes(run))} at most, {_bytes(free_bytes(run.dir))} free",
         }
     )
+    _print_notices(plan)
 
 
 def print_start(plan: Plan) -> None:
@@ -88,6 +89,10 @@ def print_start(plan: Plan) -> None:
         f"{', '.join(run.request.methods)} at {', '.join(run.request.layers)} → {run.dir}",
         markup=False,
     )
+    _print_notices(plan)
+
+
+def _print_notices(plan: Plan) -> None:
     for notice in plan.notices:
         errors.print(f"notice: {notice}", markup=False)
 

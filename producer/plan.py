@@ -20,7 +20,7 @@ from producer.inspection import inspect_model
 from producer.labels import class_names, read_labels
 from producer.metadata import Metadata, MetadataOptions, read_metadata, select_rows
 from producer.request import resolve_request
-from producer.run_directory import deciding_parts
+from producer.run_directory import deciding_parts, nearest_existing
 from producer.spec import resolve_spec
 from shared.errors import SettingsError
 from shared.inspection import Inspection
@@ -96,8 +96,7 @@ def plan_run(settings: Settings) -> Plan:
 
 def free_bytes(run_dir: Path) -> int:
     """Return the free disk space where a run directory is, or will be."""
-    there = next(one for one in (run_dir.absolute(), *run_dir.absolute().parents) if one.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(nearest_existing(run_dir)).free
 
 
 def _find_files(

@@ -1,7 +1,11 @@
 """The run directory of a plan: write it, or find it there and go on."""
 
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -11,6 +15,7 @@ from shared.errors import RunError
 from shared.model_spec import spec_to_dict, write_spec
 from shared.request import request_to_dict
 from shared.run import Records, Run, read_run, records_to_table, run_to_dict, write_atomically
+from shared.shard import read_attributes
 
 if TYPE_CHECKING:
     from producer.plan import Plan
@@ -20,7 +25,7 @@ def write_run_dir(plan: "Plan") -> Run:
     """Write a planned run into its directory, or find it there already.
 
     Where the directory has the same run with other paths (images or model were moved, or images came that
-    were missing), the paths of this plan replace them; what is published stays.
+    were missing) or a damaged manifest, what this plan holds replaces it; what is published stays.
 
     Returns:
         The run as the directory has it now.
@@ -29,14 +34,12 @@ def write_run_dir(plan: "Plan") -> Run:
         RunError: the directory is another run's, or cannot be written.
     """
     run, records = plan.run, plan.records
-    try:
+    with _writing(run.dir):
         run.dir.mkdir(parents=True, exist_ok=True)
-        if (run.dir / "run.json").exists():
-            found = read_run(run.dir)
-            _refuse_another_run(run, found)
-            if _same_paths(run, records, found):
-                return found
-            run = replace(run, created=found.created)
+        found = _find_run(run)
+        if found and _same_paths(run, records, found):
+            return found
+        run = replace(run, created=found.created) if found else run
         manifest = pa.BufferOutputStream()
         pq.write_table(records_to_table(records), manifest, row_group_size=run.shard_size)
         write_atomically(run.manifest_path, manifest.getvalue())
@@ -44,11 +47,24 @@ def write_run_dir(plan: "Plan") -> Run:
         text = json.dumps(run_to_dict(run), indent=1, ensure_ascii=False)
         write_atomically(run.dir / "run.json", text.encode())
         return run
-    except OSError as error:
-        raise RunError(
-            f"{run.dir}: the run directory cannot be written: {error.strerror or error}. "
-            "Name another with --out."
-        ) from error
+
+
+def check_run_dir(run: Run) -> None:
+    """Refuse the directory of a planned run as `write_run_dir` would; leaves nothing there.
+
+    Raises:
+        RunError: the directory is another run's, or cannot be written.
+    """
+    with _writing(run.dir):
+        _find_run(run)
+        with tempfile.TemporaryFile(dir=nearest_existing(run.dir)):
+            pass
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path itself if it exists, else the nearest folder above it that does."""
+    path = path.absolute()
+    return next(one for one in (path, *path.parents) if one.exists())
 
 
 def deciding_parts(run: Run) -> dict[str, Any]:
@@ -62,9 +78,44 @@ def deciding_parts(run: Run) -> dict[str, Any]:
     }
 
 
-def _refuse_another_run(planned: Run, found: Run) -> None:
-    if planned.run_id == found.run_id:
-        return
+@contextmanager
+def _writing(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{run_dir}: the run directory cannot be written: {error.strerror or error}. "
+            "Name another with --out."
+        ) from error
+
+
+def _find_run(planned: Run) -> Run | None:
+    """Return the same run as the directory has it, or None where there is none.
+
+    Raises:
+        RunError: the directory is another run's.
+    """
+    if (planned.dir / "run.json").exists():
+        found = read_run(planned.dir)
+        if found.run_id != planned.run_id:
+            raise _another_run(planned, found.run_id, _differences(planned, found))
+        return found
+    published = planned.published_shards()  # of a run whose run.json was moved away
+    if published:
+        run_id = read_attributes(planned.shard_path(min(published)))["run_id"]
+        if run_id != planned.run_id:
+            raise _another_run(planned, run_id, ["run.json, which would tell more, is not there"])
+    return None
+
+
+def _another_run(planned: Run, run_id: str, differing: list[str]) -> RunError:
+    return RunError(
+        f"{planned.dir}: holds run {run_id}, and this command means run {planned.run_id}. "
+        f"What differs: {'; '.join(differing)}. Name another directory with --out."
+    )
+
+
+def _differences(planned: Run, found: Run) -> list[str]:
     there, here = _flatten(deciding_parts(found)), _flatten(deciding_parts(planned))
     differing = [
         f"{name}: {there.get(name)!r} there, {here.get(name)!r} now"
@@ -73,11 +124,7 @@ def _refuse_another_run(planned: Run, found: Run) -> None:
     ]
     if found.num_records != planned.num_records:
         differing.append(f"records: {found.num_records} there, {planned.num_records} now")
-    raise RunError(
-        f"{found.dir}: holds run {found.run_id}, and this command means run {planned.run_id}. "
-        f"What differs: {'; '.join(differing) or 'the records or their metadata'}. "
-        "Name another directory with --out."
-    )
+    return differing or ["the records or their metadata"]
 
 
 def _flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -90,5 +137,10 @@ def _flatten(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _same_paths(planned: Run, records: Records, found: Run) -> bool:
-    same = (planned.model_path, planned.images) == (found.model_path, found.images)
-    return same and records.image_paths == found.records().image_paths
+    """Compare paths; a manifest that cannot be read has none."""
+    if (planned.model_path, planned.images) != (found.model_path, found.images):
+        return False
+    try:
+        return records.image_paths == found.records().image_paths
+    except RunError:
+        return False

@@ -3,6 +3,8 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,12 +113,19 @@ class Run:
         return pq.ParquetFile(self.manifest_path)
 
     def shard_records(self, shard: int) -> "Records":
-        """Read the records of one shard from the manifest: one row group."""
-        return records_from_table(self._manifest.read_row_group(shard))
+        """Read the records of one shard from the manifest: one row group.
+
+        Raises:
+            RunError: the manifest is damaged.
+            StorageError: the storage under it failed.
+        """
+        with _reading(self.manifest_path):
+            return records_from_table(self._manifest.read_row_group(shard))
 
     def records(self) -> "Records":
-        """Read all records from the manifest."""
-        return records_from_table(pq.read_table(self.manifest_path))
+        """Read all records from the manifest; raises what `shard_records` does."""
+        with _reading(self.manifest_path):
+            return records_from_table(pq.read_table(self.manifest_path))
 
 
 @dataclass(frozen=True)
@@ -212,7 +221,10 @@ def read_run(run_dir: Path) -> Run:
     except OSError as error:
         raise StorageError(f"{path}: reading failed: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path}: damaged: {type(error).__name__}: {error}.") from error
+        raise RunError(
+            f"{path}: damaged: {type(error).__name__}: {error}. Move the file away and give the command that "
+            "began the run again: it writes the file anew, and published shards stay."
+        ) from error
 
 
 def _run_from_dict(run_dir: Path, document: dict[str, Any]) -> Run:
@@ -236,6 +248,19 @@ def _run_from_dict(run_dir: Path, document: dict[str, Any]) -> Run:
         created=document["created"],
         versions=document["versions"],
     )
+
+
+@contextmanager
+def _reading(manifest_path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        if getattr(error, "errno", None):  # of the file system; pyarrow says without one what is damaged
+            raise StorageError(f"{manifest_path}: reading failed: {error}.") from error
+        raise RunError(
+            f"{manifest_path}: cannot be read: {error}. Give the command that began the run again: it "
+            "writes the manifest anew, and published shards stay."
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,22 @@ def test_an_error_is_one_line_and_a_traceback_only_under_debug(tmp_path: Path) -
     assert plain.stderr.startswith("error: x.csv: the metadata CSV cannot be read")
     assert len(plain.stderr.splitlines()) == 1
     assert "Traceback" in debug.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "enqueue"])
+def test_a_dry_run_prints_the_plan_its_notices_and_what_is_wrong_with_out(
+    tmp_path: Path, make_images: Callable[..., Path], write_model: Callable[..., Path], command: str
+) -> None:
+    metadata = tmp_path / "set.csv"
+    metadata.write_text("image_id,dx\na,bkl\nb,mel\nc,nv\n")
+    plan = ["--metadata", metadata, "--images", make_images(tmp_path / "images", "ab")]
+    plan += ["--model", write_model(), "--scale", "0..1", "--dry-run"]
+    fine, refused = (run(command, *plan, "--out", out, cwd=tmp_path) for out in ("new", metadata))
+    assert (fine.returncode, refused.returncode) == (0, 1)
+    assert "notice: 1 records have no image file and become rows with status 1 (missing): c" in fine.stderr
+    assert "missing images  1" in fine.stdout
+    assert f"error: {metadata}: the run directory cannot be written: Not a directory" in refused.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_unreachable_broker_is_named_without_its_password(tmp_path: Path) -> None:

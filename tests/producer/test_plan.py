@@ -1,63 +1,25 @@
 """Planning: from a CSV, image folders and a model to a numbered run, without TensorFlow."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
+from tiny_plans import ROWS, MakePlan
 
 from producer.plan import Plan, plan_run, result_bytes
-from producer.run_directory import write_run_dir
 from shared.errors import (
     ImageFolderError,
     MetadataError,
     MissingExtraError,
     ModelError,
-    RunError,
     SettingsError,
 )
-from shared.run import read_run
 from shared.settings import Settings
-
-ROWS = ("L1,a,mel,80", "L1,b,nv,", "L2,c,bkl,7.5", "L3,d,mel,60", "L4,e,,50")
-MakePlan = Callable[..., Plan]
-
-
-@pytest.fixture
-def make_plan(
-    tmp_path: Path,
-    make_images: Callable[..., Path],
-    write_model: Callable[..., Path],
-    make_settings: Callable[..., Settings],
-) -> MakePlan:
-    """Plan over five records; `rows`, `files` and `content` change the CSV, the images and the model."""
-
-    def plan(
-        folder: Path = tmp_path,
-        rows: tuple[str, ...] = ROWS,
-        files: str = "abcde",
-        content: bytes = b"a model",
-        **flags: Any,
-    ) -> Plan:
-        folder.mkdir(exist_ok=True)
-        csv_path = folder / "set.csv"
-        csv_path.write_text("\n".join(("lesion_id,image_id,dx,age", *rows)) + "\n")
-        defaults = {
-            "metadata": csv_path,
-            "images": [make_images(folder / "images", files)],
-            "model": write_model(folder, content),
-            "scale": "0..1",
-        }
-        return plan_run(make_settings(**defaults | flags))
-
-    return plan
 
 
 def test_a_plan_holds_the_records_in_order(make_plan: MakePlan, tmp_path: Path) -> None:
@@ -178,79 +140,6 @@ def test_thresholds_decide_the_results_too(
     assert plans[0].run.run_id != plans[1].run.run_id
 
 
-def test_a_run_directory_holds_the_plan(make_plan: MakePlan) -> None:
-    plan = make_plan(shard_size=2)
-    run = write_run_dir(plan)
-    assert read_run(run.dir) == plan.run
-    manifest = pq.ParquetFile(run.manifest_path)
-    assert [manifest.metadata.row_group(one).num_rows for one in range(3)] == [2, 2, 1]
-    assert manifest.read(["metadata_age"]).to_pydict() == {"metadata_age": [80.0, None, 7.5, 60.0, 50.0]}
-    assert sorted(os.listdir(run.dir)) == ["manifest.parquet", "model.toml", "run.json"]
-    document = json.loads((run.dir / "run.json").read_text())
-    assert document["counts"] == {"records": 5, "shards": 3}
-    assert document["versions"]["python"].startswith("3.")
-
-
-def test_the_same_command_again_finds_its_run(make_plan: MakePlan) -> None:
-    first = write_run_dir(make_plan())
-    manifest = first.manifest_path.stat()
-    again = write_run_dir(replace(plan := make_plan(), run=replace(plan.run, created="later")))
-    assert again == first
-    assert first.manifest_path.stat().st_ino == manifest.st_ino, "nothing was written again"
-
-
-def test_the_same_run_with_moved_images_takes_their_new_paths(make_plan: MakePlan, tmp_path: Path) -> None:
-    first = write_run_dir(make_plan(out=tmp_path / "out"))
-    moved = first.images.dirs[0].rename(tmp_path / "moved")
-    again = write_run_dir(make_plan(out=tmp_path / "out", images=[moved]))
-    assert (again.run_id, again.created) == (first.run_id, first.created)
-    assert again.images.dirs == (moved,)
-    assert again.records().image_paths[0] == str(moved / Path(str(first.records().image_paths[0])).name)
-
-
-def test_the_directory_of_another_run_is_refused_with_both_ids_and_what_differs(
-    make_plan: MakePlan, tmp_path: Path
-) -> None:
-    first = write_run_dir(make_plan(out=tmp_path / "out"))
-    second = make_plan(out=tmp_path / "out", scale="-1..1", limit=4, shard_size=3)
-    with pytest.raises(RunError) as caught:
-        write_run_dir(second)
-    text = str(caught.value)
-    assert f"{tmp_path}/out: holds run {first.run_id}, and this command means run {second.run.run_id}" in text
-    assert "spec.input.scale: '0..1' there, '-1..1' now" in text
-    assert "shard_size: 32 there, 3 now" in text
-    assert "records: 5 there, 4 now" in text
-    assert "request" not in text, "what is the same is not named"
-    assert text.endswith("Name another directory with --out.")
-
-
-def test_records_alone_may_differ(make_plan: MakePlan, tmp_path: Path) -> None:
-    write_run_dir(make_plan(out=tmp_path / "out"))
-    with pytest.raises(RunError, match="What differs: the records or their metadata"):
-        write_run_dir(make_plan(out=tmp_path / "out", rows=("L1,a,nv,80", *ROWS[1:])))
-
-
-def test_a_run_directory_that_cannot_be_written_is_refused(make_plan: MakePlan, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(RunError, match=f"{out}: the run directory cannot be written: .*--out"):
-            write_run_dir(make_plan(out=out))
-
-
-def test_a_full_disk_is_said_and_leaves_no_run(
-    make_plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = make_plan(out=tmp_path / "out")
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError("Error writing bytes to file: No space left on device")  # as pyarrow has it: no errno
-
-    monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(RunError, match="cannot be written: Error writing bytes .*No space left"):
-        write_run_dir(plan)
-    assert not (tmp_path / "out" / "run.json").exists()
-
-
 @pytest.mark.parametrize("name", ["metadata", "images", "model"])
 def test_what_a_run_cannot_do_without_is_asked_for(make_plan: MakePlan, name: str) -> None:
     with pytest.raises(SettingsError, match=f"--{name} is wanted"):
@@ -289,14 +178,6 @@ def make_plan_again(make_plan: MakePlan, tmp_path: Path) -> Plan:
     """Plan with the model as it lies there, not written anew."""
     other = tmp_path / "other"
     return make_plan(folder=other, model=tmp_path / "model.keras")
-
-
-def test_cells_of_any_kind_survive_the_manifest(make_plan: MakePlan) -> None:
-    for cells in (["1" * 30, "x", "True"], ["1", "NA", "x"], ["True", "False", ""], ["1" * 30] * 3):
-        rows = (f"L,a,mel,{cells[0]}", f"L,b,nv,{cells[1]}", f"L,c,bkl,{cells[2]}")
-        run = write_run_dir(make_plan(rows=rows))
-        kept = run.records().metadata["metadata_age"].to_pylist()
-        assert ["" if one is None else str(one) for one in kept] == cells
 
 
 def test_the_disk_that_results_take_is_counted_by_hand(make_plan: MakePlan) -> None:

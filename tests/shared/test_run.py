@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from shared.errors import RunError
+from shared.errors import CamshardError, RunError
 from shared.run import Records, Run, read_run, records_from_table, records_to_table, write_atomically
 
 
@@ -83,8 +83,20 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 )
 def test_a_damaged_run_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(RunError, match=r"run\.json: damaged"):
+    with pytest.raises(RunError, match=r"run\.json: damaged.*Move the file away and give the command"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "cut", "overwritten", "removed"])
+def test_a_damaged_manifest_is_refused_and_who_writes_it_anew_is_said(run_dir: Run, damage: str) -> None:
+    data = run_dir.manifest_path.read_bytes()
+    damaged = {"emptied": b"", "cut": data[:-9], "overwritten": data[:9] + bytes(200) + data[209:]}
+    run_dir.manifest_path.unlink()
+    if damage in damaged:
+        run_dir.manifest_path.write_bytes(damaged[damage])
+    for read in (run_dir.records, lambda: run_dir.shard_records(0)):
+        with pytest.raises(CamshardError, match=r"\.parquet: (cannot be read: .*anew|reading failed)"):
+            read()
 
 
 def test_a_run_of_a_newer_camshard_is_refused(run_dir: Run) -> None:
