@@ -1,6 +1,7 @@
 """Open a run and read its results: table, attributions, heatmaps."""
 
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,12 @@ class Results:
         Returns:
             float32 (height, width) within 0..1, resized with half-pixel centres; all zero where nothing is
             positive, NaN where the row failed.
+
+        Raises:
+            RequestError: what `attribution` raises, or a size without pixels.
         """
+        if size is not None:
+            _check_size(size)
         raw = np.maximum(self.attribution(image_id, method, layer, target), 0)
         highest = raw.max()
         scaled = raw / highest if highest > 0 else raw
@@ -160,7 +166,7 @@ class Results:
         targets = file["target"][row].tolist()
         if target is None:
             target = self._predicted_class(file, row)
-        index = target if isinstance(target, int) else self._class_index(target)
+        index = self._class_index(target)
         if index in targets:
             return int(targets.index(index))
         if file["status"][row] != Status.OK:
@@ -175,11 +181,14 @@ class Results:
             return int(np.nan_to_num(file["probability"][row]).argmax())
         return int(file["prediction"][row])
 
-    def _class_index(self, name: str) -> int:
+    def _class_index(self, target: str | int) -> int:
+        if isinstance(target, Integral):  # NumPy's integers too
+            return int(target)
         folded = [one.casefold() for one in self.run.spec.classes]
-        if name.casefold() not in folded:
-            raise RequestError(f"{name!r} is no class. Classes: {', '.join(self.run.spec.classes)}.")
-        return folded.index(name.casefold())
+        if not isinstance(target, str) or target.casefold() not in folded:
+            classes = ", ".join(self.run.spec.classes)
+            raise RequestError(f"target: {target!r} is no class. Classes, by name or index: {classes}.")
+        return folded.index(target.casefold())
 
     def _shard_table(self, shard: int) -> pd.DataFrame:
         records = self.run.shard_records(shard)
@@ -205,6 +214,11 @@ class Results:
             return {f"{name}_{one}": values[:, index] for index, one in enumerate(self.run.spec.classes)}
         names = np.array([*self.run.spec.classes, None], object)
         return {name: names[values]}
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
+        raise RequestError(f"size: (height, width) in pixels is wanted, received {size!r}.")
 
 
 def _lay_over(scaled: Floats, region: Region, size: tuple[int, int]) -> Floats:

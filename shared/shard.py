@@ -159,7 +159,10 @@ def open_shard(path: Path) -> h5py.File:
     except FileNotFoundError as error:
         raise ShardError(f"{path}: the shard is not there.") from error
     except OSError as error:
-        raise ShardError(f"{path}: the shard cannot be read: {error}.") from error
+        raise ShardError(
+            f"{path}: the shard cannot be read: {error}. Move the file away and give the command that began "
+            "the run again: it makes the shard anew."
+        ) from error
 
 
 def read_attributes(path: Path) -> dict[str, Any]:

@@ -24,7 +24,8 @@ def test_an_attribution_is_raw_and_of_the_predicted_class_unless_named(results_d
     row = np.linspace(-1, 1, 8, dtype=np.float32)
     np.testing.assert_allclose(results.attribution("e", "cam")[0], (4 + 1) * row, rtol=1e-6)
     np.testing.assert_allclose(results.attribution("e", "cam", target="NV")[0], (4 + 2) * row, rtol=1e-6)
-    np.testing.assert_allclose(results.attribution("e", "cam", target=0)[0], 4 * row, rtol=1e-6)
+    for first in (0, np.int64(0), "bkl"):
+        np.testing.assert_allclose(results.attribution("e", "cam", target=first)[0], 4 * row, rtol=1e-6)
     np.testing.assert_allclose(results.attribution("e"), results.attribution("e", "cam") / 64, rtol=1e-6)
 
 
@@ -53,13 +54,23 @@ def test_a_failed_row_reads_as_nan(results_dir: Run) -> None:
         ({"image_id": "z"}, "no image 'z'"),
         ({"image_id": "a", "method": "layercam"}, "There is: cam at c2, gradcam at c2"),
         ({"image_id": "a", "layer": "c1"}, "There is: cam at c2, gradcam at c2"),
-        ({"image_id": "a", "target": "melanoma"}, "Classes: bkl, mel, nv"),
+        (
+            {"image_id": "a", "target": "melanoma"},
+            "'melanoma' is no class. Classes, by name or index: bkl, mel",
+        ),
+        ({"image_id": "a", "target": 1.0}, "1.0 is no class. Classes, by name or index: bkl, mel, nv"),
         ({"image_id": "a", "target": 7}, "targets: bkl, mel, nv"),
     ],
 )
 def test_what_is_not_there_is_said(results_dir: Run, arguments: dict[str, object], text: str) -> None:
     with pytest.raises(RequestError, match=text):
         open_run(results_dir.dir).attribution(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, -1), (5, 6, 3), (5.0, 6.0), ()])
+def test_a_heatmap_without_pixels_is_refused(results_dir: Run, size: tuple[int, int]) -> None:
+    with pytest.raises(RequestError, match=r"size: \(height, width\) in pixels is wanted, received"):
+        open_run(results_dir.dir).heatmap("a", "cam", size=size)
 
 
 def test_a_missing_shard_is_named_and_never_reads_as_nothing(results_dir: Run) -> None:
