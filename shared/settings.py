@@ -36,7 +36,12 @@ class Settings(BaseSettings):
     """Every option of camshard; a field `shard_size` is `--shard-size` and `CAMSHARD_SHARD_SIZE`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CAMSHARD_", env_ignore_empty=True, toml_file=TOML_PATH, frozen=True, extra="forbid"
+        env_prefix="CAMSHARD_",
+        env_ignore_empty=True,
+        toml_file=TOML_PATH,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     # metadata
@@ -156,4 +161,7 @@ def _explain(error: Any) -> str:
     name = str(error["loc"][0]) if error["loc"] else "settings"
     if error["type"] == "extra_forbidden":
         return f"{TOML_PATH}: {name!r} is no option; `camshard run --help` lists them"
-    return f"{flag_of(name)}: {error['msg']}, received {error['input']!r}"
+    received = (
+        "a value that is not shown: it may hold a password" if name == "broker" else repr(error["input"])
+    )
+    return f"{flag_of(name)}: {error['msg']}, received {received}"

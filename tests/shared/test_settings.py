@@ -1,5 +1,6 @@
 """Flag, environment, camshard.toml, default: in this order of weight."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,15 @@ def test_a_file_that_is_no_toml_is_named() -> None:
 def test_a_value_that_is_not_allowed_is_shown_with_its_flag(flags: dict[str, object], text: str) -> None:
     with pytest.raises(SettingsError, match=text):
         load_settings(flags)
+
+
+def test_a_wrong_broker_is_not_shown_since_it_may_hold_a_password() -> None:
+    Path("camshard.toml").write_text('broker = ["redis://:SECRET@host"]\n')
+    with pytest.raises(SettingsError, match="--broker: .*valid string, received a value that") as caught:
+        load_settings({})
+    shown_under_debug = "".join(traceback.format_exception(caught.value))
+    assert "ValidationError" in shown_under_debug
+    assert "SECRET" not in shown_under_debug
 
 
 def test_settings_do_not_change() -> None:
