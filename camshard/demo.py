@@ -17,7 +17,7 @@ from producer.plan import plan_run
 from producer.run_directory import write_run_dir
 from shared.errors import CamshardError
 from shared.images import Pixels, read_image
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from worker.process import require_tensorflow
 
 _HELD_OUT = 0.4
@@ -51,11 +51,7 @@ def make_demo(folder: Path, images: int = 700, epochs: int = 32) -> Figures:
     require_tensorflow()
     began = time.monotonic()
     data_dir, model_path = folder / "data", folder / "model.keras"
-    metadata = data_dir / "metadata.csv"
-    if not metadata.exists():
-        _say(f"making {images} dermoscopy-like images in {data_dir}")
-        make_lesion_set(data_dir, images, _SEED)
-    train_csv, test_csv = _write_splits(metadata)
+    train_csv, test_csv = _make_images(data_dir, images)
     if not model_path.exists():
         _say("training a small convolutional net with a pooled head")
         _train(train_csv, data_dir / "images", model_path, epochs)
@@ -89,6 +85,21 @@ def _read_mask(mask_dir: Path, image_id: str) -> Pixels:
     return read_image(mask_dir / f"{image_id}_segmentation.png", channels=1)[:, :, 0]
 
 
+def _make_images(data_dir: Path, count: int) -> tuple[Path, Path]:
+    """Make the images unless they are there; return the CSVs to train and to test with."""
+    metadata = data_dir / "metadata.csv"
+    try:
+        if not metadata.exists():
+            _say(f"making {count} dermoscopy-like images in {data_dir}")
+            make_lesion_set(data_dir, count, _SEED)
+        return _write_splits(metadata)
+    except OSError as error:
+        raise CamshardError(
+            f"{data_dir.parent}: the demo cannot be written there: {error.strerror or error}. "
+            "Name another folder with --out."
+        ) from error
+
+
 def _write_splits(metadata: Path) -> tuple[Path, Path]:
     """Write train.csv and test.csv beside the metadata; a lesion is in one of them alone."""
     paths = metadata.with_name("train.csv"), metadata.with_name("test.csv")
@@ -106,12 +117,16 @@ def _train(train_csv: Path, image_dir: Path, model_path: Path, epochs: int) -> N
 
 
 def _settings(test_csv: Path, image_dir: Path, model_path: Path, run_dir: Path) -> Settings:
-    return load_settings(
-        {
-            "metadata": test_csv, "images": [image_dir], "model": model_path, "out": run_dir,
-            "methods": "cam,gradcam", "layers": "stages", "targets": "all",
-        }
-    )  # fmt: skip
+    """Return the settings of the demo alone: environment and camshard.toml are meant for other runs."""
+    return Settings.model_construct(
+        metadata=test_csv,
+        images=(image_dir,),
+        model=model_path,
+        out=run_dir,
+        methods=("cam", "gradcam"),
+        layers=("stages",),
+        targets="all",
+    )
 
 
 def _run(settings: Settings) -> tuple[Results, float]:
