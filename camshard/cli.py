@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import camshard
-from camshard.options import IMAGES, METADATA, MODEL, PLAN, WORKERS, takes
+from camshard.options import INSPECT, PLAN, WORKERS, takes
 from shared.errors import CamshardError, SettingsError
 from shared.settings import Settings
 
@@ -54,14 +54,14 @@ def demo(
 
 
 @app.command(name="inspect", rich_help_panel="Start")
-@takes(*MODEL[1:], *METADATA, *IMAGES)
+@takes(*INSPECT)
 def inspect_model(
     settings: Settings,
     model: Annotated[Path, typer.Argument(help="Keras model.", show_default=False)],
 ) -> None:
     """List layers, head and methods of a model, and write a first spec.
 
-    With --metadata and --images, try every scale and interpolation on 64 labelled images.
+    With --metadata and --images together, try every scale and interpolation on 64 labelled images.
     """
     from camshard.inspection import inspect_and_write
 

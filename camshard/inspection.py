@@ -1,5 +1,6 @@
 """`camshard inspect`: what is in a model, and the spec that suits it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from producer.labels import class_names, read_labels
 from producer.metadata import MetadataOptions, read_metadata, select_rows
 from producer.request import allowed_methods
 from producer.spec import default_task, resolve_spec
-from shared.errors import MetadataError, SpecError
+from shared.errors import MetadataError, SettingsError, SpecError
 from shared.inspection import Inspection, inspection_path_beside, inspection_to_json
-from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, write_spec
+from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, spec_to_toml
 from shared.settings import Settings
 from worker.inspect import inspect_file
 
@@ -25,9 +26,13 @@ def inspect_and_write(settings: Settings) -> None:
     """Print what is in the model; leave the findings as JSON and a spec beside it.
 
     Raises:
-        CamshardError: the model cannot be explained, or the labelled images cannot be used.
+        CamshardError: the model cannot be explained, the labelled images cannot be used, or the spec cannot
+            be written.
     """
     assert settings.model is not None
+    if bool(settings.metadata) != bool(settings.images):
+        given, lacking = ("--metadata", "--images") if settings.metadata else ("--images", "--metadata")
+        raise SettingsError(f"{given} without {lacking}: labelled images are tried with both, or not at all.")
     inspection = inspect_file(settings.model, settings.trust_model)
     _print_inspection(inspection)
     json_path = inspection_path_beside(settings.model)
@@ -63,12 +68,14 @@ def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> 
         table.add_row(way.scale, way.interpolation, f"{trial.accuracy:.1%}", f"{trial.log_loss:.3f}")
     console.print(table)
     commonest = np.bincount(labels).max() / len(labels) if labels.ndim == 1 else 0.0
-    if trials[0].accuracy <= commonest:
+    convincing = trials[0].accuracy > commonest
+    if not convincing:
         errors.print(
             "warning: no way of preparing the pixels beats always saying the commonest class of this sample "
-            f"({commonest:.0%}). Check the order of the classes (--classes) and --resize.",
+            f"({commonest:.0%}), so the scale is not known. Check the order of the classes (--classes) and "
+            "--resize.",
         )
-    _write(spec_path, trials[0].spec)
+    _write_tried(spec_path, trials[0].spec, convincing)
 
 
 def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelSpec, list[Path], np.ndarray]:
@@ -123,8 +130,8 @@ def _write_first(settings: Settings, inspection: Inspection, spec_path: Path) ->
     if spec_path.exists():
         console.print(f"{spec_path} is there and stays as it is", markup=False)
         return
-    spec_path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    console.print(f"wrote {spec_path}: uncomment and fill in what it cannot know", markup=False)
+    _save(spec_path, "\n".join(lines) + "\n")
+    console.print("uncomment and fill in what it cannot know", markup=False)
 
 
 def _task(settings: Settings, inspection: Inspection) -> str:
@@ -134,7 +141,8 @@ def _task(settings: Settings, inspection: Inspection) -> str:
         return "multiclass"
 
 
-def _write(spec_path: Path, spec: ModelSpec) -> None:
+def _write_tried(spec_path: Path, spec: ModelSpec, convincing: bool) -> None:
+    """Write the spec that did best, its scale as a comment alone where that is not convincing."""
     if spec_path.exists() and "scale" in read_spec_file(spec_path).get("input", {}):
         console.print(
             f"{spec_path} is there and stays as it is; the best was scale {spec.input.scale!r}, "
@@ -142,7 +150,20 @@ def _write(spec_path: Path, spec: ModelSpec) -> None:
             markup=False,
         )
         return
-    write_spec(spec_path, spec)
+    text = spec_to_toml(spec)
+    if not convincing:
+        comment = "the best of those tried, and no better than the commonest class"
+        text = re.sub(r"^(scale = .*)$", rf"# \1  # {comment}", text, flags=re.MULTILINE)
+    _save(spec_path, text)
+
+
+def _save(spec_path: Path, text: str) -> None:
+    try:
+        spec_path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SpecError(
+            f"{spec_path}: the spec cannot be written: {error.strerror}. Name another place with --spec."
+        ) from error
     console.print(f"wrote {spec_path}", markup=False)
 
 

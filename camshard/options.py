@@ -25,6 +25,10 @@ EXPLANATION = ("methods", "layers", "targets", "target_ranks", "score", "resolut
 RUN = ("out", "shard_size", "dry_run", "allow_failed")
 WORKERS = ("workers", "gpus", "batch_size", "read_threads")
 PLAN = METADATA + IMAGES + MODEL + EXPLANATION + RUN
+INSPECT = tuple(
+    name for name in MODEL + METADATA + IMAGES
+    if name not in ("model", "group_column", "limit", "skip_missing")
+)  # fmt: skip
 _PANELS = {
     "Metadata": METADATA, "Images": IMAGES, "Model": MODEL, "Explanation": EXPLANATION, "Run": RUN,
     "Workers": WORKERS,

@@ -150,11 +150,16 @@ def read_spec_file(path: Path) -> dict[str, Any]:
     return document
 
 
-def write_spec(path: Path, spec: ModelSpec) -> None:
-    """Write the spec as TOML (UTF-8), replacing what was there."""
+def spec_to_toml(spec: ModelSpec) -> str:
+    """Return the text of the spec's TOML file, an entry a line."""
     import tomli_w
 
-    path.write_text(tomli_w.dumps(spec_to_dict(spec)), encoding="utf-8")
+    return tomli_w.dumps(spec_to_dict(spec))
+
+
+def write_spec(path: Path, spec: ModelSpec) -> None:
+    """Write the spec as TOML (UTF-8), replacing what was there."""
+    path.write_text(spec_to_toml(spec), encoding="utf-8")
 
 
 def check_spec_keys(document: dict[str, Any], where: str) -> None:

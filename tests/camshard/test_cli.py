@@ -90,6 +90,20 @@ def test_a_dry_run_prints_the_plan_its_notices_and_what_is_wrong_with_out(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(("given", "lacking"), [("--metadata", "--images"), ("--images", "--metadata")])
+def test_inspect_wants_labels_and_images_together(tmp_path: Path, given: str, lacking: str) -> None:
+    done = run("inspect", "m.keras", given, "x", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {given} without {lacking}: ")
+
+
+@pytest.mark.parametrize("flag", ["--limit=3", "--group-column=patient", "--skip-missing"])
+def test_inspect_does_not_offer_what_it_has_no_use_for(tmp_path: Path, flag: str) -> None:
+    done = run("inspect", "m.keras", flag, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "No such option" in done.stderr
+
+
 def test_an_unreachable_broker_is_named_without_its_password(tmp_path: Path) -> None:
     done = run("worker", "--broker", "redis://me:secret@127.0.0.1:1/0", cwd=tmp_path)
     assert done.returncode == 1

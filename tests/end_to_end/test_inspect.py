@@ -56,6 +56,33 @@ def test_inspect_finds_the_scale_the_model_was_made_for(
     assert "stays as it is" in again.stdout
 
 
+def test_inspect_leaves_the_scale_open_where_nothing_that_it_tries_does_well(
+    camshard: Camshard, tmp_path: Path, lesion_set: Path
+) -> None:
+    path = _brightness_model(tmp_path)
+    metadata = tmp_path / "metadata.csv"
+    _label_by_brightness(lesion_set, metadata)
+    labelled = ["--metadata", metadata, "--images", lesion_set.parent / "images"]
+    done = camshard("inspect", path, *labelled, "--classes", "light,dark")
+    assert done.returncode == 0, done.stderr
+    assert "so the scale is not known" in done.stderr
+    assert "scale" not in read_spec_file(path.with_suffix(".toml"))["input"]
+    assert "# scale = " in path.with_suffix(".toml").read_text()
+    assert (
+        "how pixels are scaled for this model is nowhere said"
+        in camshard("run", *labelled, "--model", path).stderr
+    )
+
+
+def test_inspect_without_a_place_for_the_spec_says_so(camshard: Camshard, model: Path) -> None:
+    done = camshard("inspect", model, "--spec", model / "below.toml")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {model}/below.toml: the spec cannot be written: Not a directory. "
+        "Name another place with --spec."
+    )
+
+
 def _brightness_model(folder: Path) -> Path:
     """A net that says `light` where the mean of its pixels is above 0, as it is for scale -1..1 alone."""
     import keras
