@@ -64,7 +64,9 @@ class Timings:
 class ShardWriter:
     """Builds one shard apart from where it is published, a batch at a time.
 
-    Used as a context manager; leaving it without `publish` removes what was built.
+    Used as a context manager; leaving it without `publish` removes what was built. The attribute
+    `seconds_writing` holds the time for the rows and for flushing them to the system; closing, syncing and
+    publishing the file come after it.
     """
 
     def __init__(self, run: Run, shard: int, records: Records, revision: int = 0):
@@ -120,6 +122,9 @@ class ShardWriter:
                 f"{self._final_path}: {missing.size} rows were never written, first {missing[0]}."
             )
         with _storage_trouble(self._final_path):
+            began = time.perf_counter()
+            self._file.flush()
+            self._seconds += time.perf_counter() - began
             self._file.attrs["rows_failed"] = self._failed
             for name, value in vars(timings).items():
                 self._file.attrs[name] = value
@@ -149,13 +154,13 @@ class ShardWriter:
 
 
 def open_shard(path: Path) -> h5py.File:
-    """Open a published shard for reading, without locking.
+    """Open a published shard for reading, without locking unless this process has it open with.
 
     Raises:
         ShardError: it is not there, or no HDF5 file.
     """
     try:
-        return h5py.File(path, "r", locking=False)
+        return _open_like_others(path)
     except FileNotFoundError as error:
         raise ShardError(f"{path}: the shard is not there.") from error
     except OSError as error:
@@ -163,6 +168,17 @@ def open_shard(path: Path) -> h5py.File:
             f"{path}: the shard cannot be read: {error}. Move the file away and give the command that began "
             "the run again: it makes the shard anew."
         ) from error
+
+
+def _open_like_others(path: Path) -> h5py.File:
+    """Open a file as this process already has it open: HDF5 wants all handles of a file to lock alike."""
+    for locking in (False, None):  # None: HDF5's own choice, which xarray and plain h5py.File take
+        try:
+            return h5py.File(path, "r", locking=locking)
+        except OSError as error:
+            if "file locking" not in str(error):
+                raise
+    return h5py.File(path, "r", locking=True)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:

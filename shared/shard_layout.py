@@ -30,7 +30,7 @@ def attribution_size(run: Run, layer: str) -> tuple[int, int]:
 
 
 def create_layout(file: h5py.File, run: Run, shard: int, revision: int, records: Records) -> None:
-    """Create every variable of the design's table, filled with what stands for "nothing yet"."""
+    """Create every variable of a shard, filled with what stands for "nothing yet"."""
     layout = _Layout(file, len(records))
     layout.axis("image_id", np.array(records.image_ids, object), "image id", _STRING)
     layout.axis("class_name", np.array(run.spec.classes, object), "class name", _STRING)
@@ -109,6 +109,7 @@ class _Layout:
 
 
 def _write_root_attributes(file: h5py.File, run: Run, shard: int, revision: int) -> None:
+    """Say what the shard is of, and (as NeXus has it) that the root itself is what to plot, and how."""
     signal_method, signal_layer = run.request.attributions[-1]
     attributes = {
         "Conventions": "CF-1.11",
@@ -123,6 +124,7 @@ def _write_root_attributes(file: h5py.File, run: Run, shard: int, revision: int)
         "score": run.request.score,
         "versions": json.dumps(run.versions),
         "NX_class": "NXdata",
+        "default": ".",
         "signal": attribution_name(signal_method, signal_layer),
     }
     for name, value in attributes.items():

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -17,6 +20,26 @@ def test_the_table_has_a_row_a_record_in_order(results_dir: Run) -> None:
     assert table["error"].tolist() == ["", "", "no file", "", ""]
     np.testing.assert_allclose(table["probability_mel"].to_numpy()[[0, 1, 3, 4]], [0.1, 0.8, 0.1, 0.8])
     assert np.isnan(table["probability_mel"][2])
+
+
+OPENED_BY_OTHERS = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import h5py, xarray
+import camshard
+run = camshard.open_run(sys.argv[1])
+path, opener = run.run.shard_path(0), sys.argv[2]
+held = h5py.File(path) if opener == "h5py" else xarray.open_dataset(path, engine=opener)
+print(len(run.table), run.attribution("a", "cam").shape, run.heatmap("b", "cam").shape, held is not None)
+"""
+
+
+@pytest.mark.parametrize("opener", ["h5netcdf", "netcdf4", "h5py"])
+def test_a_run_reads_while_the_user_has_a_shard_open(results_dir: Run, opener: str) -> None:
+    pytest.importorskip("xarray")
+    command = [sys.executable, "-c", OPENED_BY_OTHERS, str(results_dir.dir), opener]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "5 (8, 8) (32, 32) True\n", done.stderr
 
 
 def test_an_attribution_is_raw_and_of_the_predicted_class_unless_named(results_dir: Run) -> None:

@@ -12,7 +12,7 @@ from shared.messages import MAX_IMAGE_IDS, ShardTask, task_from_message, task_to
 TASK = ShardTask(Path("runs/ham"), "0123456789ab", 12, ("ISIC_1", "ISIC_2"), revision=1)
 
 
-def test_a_message_is_the_json_of_the_design() -> None:
+def test_a_message_is_json_of_these_fields() -> None:
     assert json.loads(json.dumps(task_to_message(TASK))) == {
         "schema": 1,
         "run": "runs/ham",

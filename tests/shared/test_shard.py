@@ -68,7 +68,7 @@ def test_what_is_written_out_of_order_is_read_in_order(published: Path) -> None:
         np.testing.assert_allclose(file["y_c2"], (np.arange(8) + 0.5) / 8)
 
 
-def test_the_layout_has_the_dtypes_and_storage_of_the_design(published: Path) -> None:
+def test_every_variable_has_its_dtype_storage_and_attributes(published: Path) -> None:
     with open_shard(published) as file:
         dtypes = {name: one.dtype.name for name, one in file.items() if one.dtype.kind != "O"}
         assert dtypes == {
@@ -96,8 +96,31 @@ def test_the_root_says_what_run_it_is_of_and_what_it_cost(published: Path, tiny_
     assert (attributes["seconds_reading"], attributes["seconds_computing"]) == (1.5, 2.5)
     assert (attributes["started_at"], attributes["first_batch_at"]) == (100.0, 101.0)
     assert attributes["seconds_writing"] > 0
-    assert attributes["signal"] == "gradcam__c2"
-    assert list(attributes["axes"]) == [".", ".", "y_c2", "x_c2"]
+
+
+def test_a_reader_that_follows_the_nexus_default_finds_an_attribution(published: Path) -> None:
+    with h5py.File(published) as file:
+        group = file[file.attrs["default"]]
+        assert group.attrs["NX_class"] == "NXdata"
+        assert group[group.attrs["signal"]].name == "/gradcam__c2"
+        assert list(group.attrs["axes"]) == [".", ".", "y_c2", "x_c2"]
+
+
+def test_the_seconds_spent_writing_hold_the_flush(
+    tiny_run: Run, five_records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 0.25, 10.0, 14.0])  # before and after the rows, before and after the flush
+    with ShardWriter(replace(tiny_run, shard_size=5), 0, five_records) as writer:
+        monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+        writer.write(0, make_rows(0, 5))
+        writer.publish(TIMINGS)
+    assert read_attributes(tiny_run.shard_path(0))["seconds_writing"] == 4.25
+
+
+@pytest.mark.parametrize("locking", [None, True, False, "best-effort"])
+def test_a_shard_opens_beside_any_other_handle_on_it(published: Path, locking: bool | str | None) -> None:
+    with h5py.File(published, locking=locking), open_shard(published) as file:
+        assert file["label"][1] == 1
 
 
 @pytest.mark.parametrize("engine", ["h5netcdf", "netcdf4"])

@@ -17,7 +17,7 @@ def stages_of(model: keras.Model) -> tuple[str, ...]:
     return find_stages(graph, find_head(graph).last)
 
 
-def test_resnet50_has_the_four_stages_of_the_design():
+def test_resnet50_has_four_stages():
     model = keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=7)
     assert stages_of(model) == (
         "conv2_block3_out",
