@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,19 @@ WriteModel = Callable[..., Path]
 MakeSettings = Callable[..., Settings]
 
 
+_OF_THE_TESTS = ("CAMSHARD_CI", "CAMSHARD_TEST_DATA")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_of_the_user() -> Iterator[None]:
+    """Keep settings in the environment of whoever runs the tests from them and from what they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("CAMSHARD_")]:
+            if name not in _OF_THE_TESTS:
+                patch.delenv(name)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real data for trying things on, which is no part of the repository."""
@@ -37,9 +50,7 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder and an environment without settings of ours."""
-    for name in [name for name in os.environ if name.startswith("CAMSHARD_")]:
-        monkeypatch.delenv(name)
+    """An empty working folder, without a camshard.toml."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     monkeypatch.chdir(folder)

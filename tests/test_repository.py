@@ -1,5 +1,6 @@
 """What holds for the repository as a whole."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,18 @@ def test_imports_run_one_way() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_settings_of_whoever_runs_the_tests_reach_none_of_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/camshard/test_cli.py", "-k", "nowhere_named"],
+        cwd=ROOT,
+        env=os.environ | {"CAMSHARD_BROKER": "redis://h/0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_the_command_reference_is_that_of_the_commands() -> None:
