@@ -1,4 +1,7 @@
-"""`camshard demo`, smaller and less trained than a user's."""
+"""`camshard demo`, smaller and less trained than a user's.
+
+Over seven seeds, such a demo had an accuracy of 0.50 to 0.79 and 0.83 to 0.97 of its peaks in the lesion.
+"""
 
 import cv2
 import pandas as pd
@@ -11,12 +14,12 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.service]
 
 
 def test_the_demo_makes_trains_runs_and_draws(tmp_path, capsys) -> None:
-    figures = make_demo(tmp_path, images=140, epochs=16)
+    figures = make_demo(tmp_path, images=280, epochs=20)
     table = open_run(tmp_path / "run").table
     assert figures.images == len(table) == len(pd.read_csv(tmp_path / "data" / "test.csv"))
     assert figures.accuracy == (table["label"] == table["prediction"]).mean()
-    assert figures.accuracy > 2 / 7, "twice as good as guessing, after sixteen short epochs"
-    assert 0 <= figures.in_lesion <= 1
+    assert figures.accuracy > 0.4, "far better than guessing one of seven"
+    assert figures.in_lesion > 0.8
     train, test = (pd.read_csv(tmp_path / "data" / name) for name in ("train.csv", "test.csv"))
     assert not set(train["lesion_id"]) & set(test["lesion_id"])
     picture = cv2.imread(str(tmp_path / "overlays.png"))
