@@ -18,6 +18,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# tf-keras makes the tests' files of Keras 2; its dependency, tensorflow, is there as tensorflow-cpu
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps tf-keras
 	@touch $@
 
 demo: $(INSTALLED) ## Everything on made-up data: images, training, a run, a picture

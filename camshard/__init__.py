@@ -1,6 +1,7 @@
 """camshard explains whole image test sets: predictions and class activation maps, in HDF5 shards."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,13 @@ def _refuse_foreign_packages() -> None:
         found = importlib.util.find_spec(name)
         origin = Path(found.origin).resolve() if found and found.origin else None
         if origin is None or origin.parents[1] != ours:
-            raise ImportError(
+            text = (
                 f"{origin or name}: a foreign package named {name!r} hides camshard's own. Start from "
                 "another folder, take that one off PYTHONPATH, or give camshard an environment of its own."
             )
+            if sys.argv[0] == "-m" or Path(sys.argv[0]).stem == "camshard":
+                sys.exit(f"error: {text}")  # the command line, whose own code comes after this import
+            raise ImportError(text)
 
 
 _refuse_foreign_packages()

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from rich.table import Table
 
 from camshard.display import console, errors
@@ -11,10 +12,12 @@ from producer.image_index import ImageOptions, find_images
 from producer.labels import class_names, read_labels
 from producer.metadata import MetadataOptions, read_metadata, select_rows
 from producer.request import allowed_methods
-from producer.spec import default_task, resolve_spec
+from producer.spec import default_task, read_document, resolve_spec
 from shared.errors import MetadataError, SettingsError, SpecError
 from shared.inspection import Inspection, inspection_path_beside, inspection_to_json
-from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, spec_to_toml
+from shared.model_source import model_source
+from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, spec_to_dict, spec_to_toml
+from shared.run import METADATA_PREFIX, Records
 from shared.settings import Settings
 from worker.inspect import inspect_file
 
@@ -33,12 +36,14 @@ def inspect_and_write(settings: Settings) -> None:
     if bool(settings.metadata) != bool(settings.images):
         given, lacking = ("--metadata", "--images") if settings.metadata else ("--images", "--metadata")
         raise SettingsError(f"{given} without {lacking}: labelled images are tried with both, or not at all.")
-    inspection = inspect_file(settings.model, settings.trust_model)
+    document, _ = read_document(settings)
+    source = model_source(settings.model, document)
+    inspection = inspect_file(source, settings.trust_model)
     _print_inspection(inspection)
     json_path = inspection_path_beside(settings.model)
     spec_path = settings.spec or spec_path_beside(settings.model)
     try:
-        json_path.write_text(inspection_to_json(inspection), encoding="utf-8")
+        json_path.write_text(inspection_to_json(inspection, source), encoding="utf-8")
     except OSError as error:
         errors.print(f"notice: {json_path} cannot be written: {error.strerror}", markup=False)
     if settings.metadata and settings.images:
@@ -49,20 +54,23 @@ def inspect_and_write(settings: Settings) -> None:
 
 def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> None:
     """Try the model on labelled images; complete the spec with what did best, unless it says a scale."""
+    from worker.adapter import load_adapter
     from worker.model import load_model
     from worker.trial import try_inputs
 
     assert settings.model is not None
     begun = spec_path if spec_path.exists() else None
     tried = settings.model_copy(update={"spec": begun, "scale": settings.scale or "0..1"})
-    spec, paths, labels = _labelled_sample(tried, inspection)
-    model = load_model(settings.model, settings.trust_model)
+    spec, sample = _labelled_sample(tried, inspection)
+    labels = sample.labels
+    model = load_model(model_source(settings.model, spec_to_dict(spec)), settings.trust_model)
+    adapter = load_adapter(spec.adapter, model.graph, settings.trust_model) if spec.adapter else None
     trials = []
-    with console.status(f"trying the model on {len(paths)} labelled images"):
-        for trial in try_inputs(model, spec, paths, labels, settings.max_pixels):
+    with console.status(f"trying the model on {len(sample)} labelled images"):
+        for trial in try_inputs(model, spec, sample, adapter, settings.max_pixels):
             trials.append(trial)
     trials.sort(key=lambda trial: (-trial.accuracy, trial.log_loss))
-    table = Table("scale", "interpolation", "accuracy", "log loss", title=f"{len(paths)} labelled images")
+    table = Table("scale", "interpolation", "accuracy", "log loss", title=f"{len(sample)} labelled images")
     for trial in trials:
         way = trial.spec.input
         table.add_row(way.scale, way.interpolation, f"{trial.accuracy:.1%}", f"{trial.log_loss:.3f}")
@@ -78,12 +86,13 @@ def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> 
     _write_tried(spec_path, trials[0].spec, convincing)
 
 
-def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelSpec, list[Path], np.ndarray]:
+def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelSpec, Records]:
     """Pick labelled images that have a file, evenly over the classes."""
-    assert settings.metadata is not None
+    assert settings.metadata is not None and settings.model is not None
     metadata = read_metadata(settings.metadata, MetadataOptions.from_settings(settings))
     names = class_names(metadata, settings.label_separator, settings.no_label)
-    spec = resolve_spec(settings, inspection, names)
+    document, where = read_document(settings)
+    spec = resolve_spec(document, where, settings.model, inspection, names)
     rows = select_rows(metadata, settings.where, settings.ids)
     labels = read_labels(metadata, rows, spec, settings.label_separator, settings.no_label)
     dirs = tuple(one.absolute() for one in settings.images)
@@ -94,7 +103,13 @@ def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelS
     if not usable.size:
         raise MetadataError(f"{metadata.path}: no labelled image has a file. Name the label column.")
     chosen = _evenly(usable, labels)
-    return spec, [Path(str(found[row])) for row in chosen], labels[chosen]
+    picked = rows.iloc[chosen]
+    return spec, Records(
+        image_ids=picked[metadata.id_column].tolist(),
+        image_paths=[found[row] for row in chosen],
+        labels=labels[chosen],
+        metadata=pa.Table.from_pandas(picked.add_prefix(METADATA_PREFIX), preserve_index=False),
+    )
 
 
 def _evenly(usable: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -112,7 +127,7 @@ def _evenly(usable: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def _write_first(settings: Settings, inspection: Inspection, spec_path: Path) -> None:
     """Write what the model tells of its spec, with the rest to be filled in by hand."""
-    height, width, channels = inspection.input_shapes[0]
+    height, width, channels = inspection.image_shape or (224, 224, 3)
     names = ", ".join(f'"class {index}"' for index in range(inspection.outputs))
     lines = [
         f'task = "{_task(settings, inspection)}"',

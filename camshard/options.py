@@ -19,9 +19,11 @@ METADATA = (
 IMAGES = ("images", "pattern", "skip_missing", "follow_links", "max_pixels")
 MODEL = (
     "model", "spec", "task", "classes", "size", "channels", "resize", "interpolation", "scale", "thresholds",
-    "trust_model",
+    "architecture", "num_classes", "custom_layers", "adapter", "trust_model",
 )  # fmt: skip
-EXPLANATION = ("methods", "layers", "targets", "target_ranks", "score", "resolution", "precision")
+EXPLANATION = (
+    "methods", "layers", "targets", "target_ranks", "score", "resolution", "precision", "save_features",
+)  # fmt: skip
 RUN = ("out", "shard_size", "dry_run", "allow_failed")
 WORKERS = ("workers", "gpus", "batch_size", "read_threads")
 PLAN = METADATA + IMAGES + MODEL + EXPLANATION + RUN

@@ -15,15 +15,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from producer.code import take_code
 from producer.image_index import ImageOptions, find_images
 from producer.inspection import inspect_model
 from producer.labels import class_names, read_labels
 from producer.metadata import Metadata, MetadataOptions, read_metadata, select_rows
 from producer.request import resolve_request
 from producer.run_directory import deciding_parts, nearest_existing
-from producer.spec import resolve_spec
+from producer.spec import read_document, resolve_spec
 from shared.errors import SettingsError
 from shared.inspection import Inspection
+from shared.model_source import model_source
 from shared.model_spec import ModelSpec
 from shared.request import ExplainRequest
 from shared.run import (
@@ -44,12 +46,14 @@ class Plan:
     """A run to be made, and what there is to say about it beforehand.
 
     Attributes:
+        code: the text of layers.py and adapter.py, where the spec has them.
         notices: sentences for the user.
         class_counts: records a class name, "unknown" among them.
     """
 
     run: Run
     records: Records
+    code: dict[str, str]
     columns: tuple[str, ...]
     class_counts: dict[str, int]
     missing: tuple[str, ...]
@@ -59,7 +63,8 @@ class Plan:
 def result_bytes(run: Run) -> int:
     """Return about the disk space that the shards of a run take, before compression."""
     pixels = sum(int(np.prod(attribution_size(run, layer))) for _, layer in run.request.attributions)
-    row_bytes = 4 * pixels * run.request.targets.ranks + 8 * len(run.spec.classes) + 100
+    features = run.inspection.layer(run.inspection.last).shape[2] if run.request.save_features else 0
+    row_bytes = 4 * (pixels * run.request.targets.ranks + features) + 8 * len(run.spec.classes) + 100
     return run.num_records * row_bytes + run.num_shards * 50_000
 
 
@@ -74,8 +79,9 @@ def plan_run(settings: Settings) -> Plan:
     labels = class_names(metadata, settings.label_separator, settings.no_label)
     rows = select_rows(metadata, settings.where, settings.ids)
     rows, paths, missing = _find_files(settings, rows, metadata.id_column)
-    inspection = inspect_model(model_path, settings.trust_model)
-    spec = resolve_spec(settings, inspection, labels)
+    document, where = read_document(settings)
+    inspection = inspect_model(model_source(model_path, document), settings.trust_model)
+    spec, code = take_code(resolve_spec(document, where, model_path, inspection, labels))
     request = resolve_request(settings, spec, inspection)
     records = Records(
         image_ids=rows[metadata.id_column].tolist(),
@@ -83,10 +89,11 @@ def plan_run(settings: Settings) -> Plan:
         labels=read_labels(metadata, rows, spec, settings.label_separator, settings.no_label),
         metadata=pa.Table.from_pandas(rows.add_prefix(METADATA_PREFIX), preserve_index=False),
     )
-    run = _number_run(settings, metadata, records, inspection, spec, request)
+    run = _number_run(settings, metadata, records, inspection, spec, request, code)
     return Plan(
         run=run,
         records=records,
+        code=code,
         columns=tuple(metadata.frame.columns),
         class_counts=_count_classes(records, spec),
         missing=missing,
@@ -129,7 +136,7 @@ def _required(settings: Settings) -> tuple[Path, Path]:
 
 def _number_run(
     settings: Settings, metadata: Metadata, records: Records, inspection: Inspection, spec: ModelSpec,
-    request: ExplainRequest,
+    request: ExplainRequest, code: dict[str, str],
 ) -> Run:  # fmt: skip
     assert settings.model is not None
     shard_size = settings.shard_size or min(max(-(-len(records) // 64), 32), 1024)
@@ -152,6 +159,7 @@ def _number_run(
         shard_size=shard_size,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=_versions(),
+        code={name: hashlib.sha256(text.encode()).hexdigest() for name, text in code.items()},
     )  # fmt: skip
     run = replace(run, run_id=_run_id(run, records))
     default_dir = Path("runs") / f"{settings.model.stem}-{metadata.path.stem}-{run.run_id}"

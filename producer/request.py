@@ -22,7 +22,7 @@ def resolve_request(settings: Settings, spec: ModelSpec, inspection: Inspection)
     Raises:
         RequestError: an unknown method, layer, target or option, or a method the head does not allow.
     """
-    for name, allowed in (("score", SCORES), ("resolution", RESOLUTIONS), ("precision", PRECISIONS[:1])):
+    for name, allowed in (("score", SCORES), ("resolution", RESOLUTIONS), ("precision", PRECISIONS)):
         value = getattr(settings, name)
         if value not in allowed:
             raise RequestError(f"--{name}: {value!r} is not allowed. Allowed: {', '.join(allowed)}.")
@@ -36,6 +36,7 @@ def resolve_request(settings: Settings, spec: ModelSpec, inspection: Inspection)
         score=settings.score,
         resolution=settings.resolution,
         precision=settings.precision,
+        save_features=settings.save_features,
     )
 
 

@@ -44,6 +44,8 @@ def write_run_dir(plan: "Plan") -> Run:
         pq.write_table(records_to_table(records), manifest, row_group_size=run.shard_size)
         write_atomically(run.manifest_path, manifest.getvalue())
         write_spec(run.dir / "model.toml", run.spec)
+        for name, text in plan.code.items():
+            write_atomically(run.dir / name, text.encode())
         text = json.dumps(run_to_dict(run), indent=1, ensure_ascii=False)
         write_atomically(run.dir / "run.json", text.encode())
         return run
@@ -75,6 +77,7 @@ def deciding_parts(run: Run) -> dict[str, Any]:
         "request": request_to_dict(run.request),
         "shard_size": run.shard_size,
         "max_pixels": run.images.max_pixels,
+        "code": run.code,
     }
 
 

@@ -16,30 +16,58 @@ _HEADS: dict[str, set[tuple[str, int | None]]] = {
 }
 
 
-def resolve_spec(settings: Settings, inspection: Inspection, labels: tuple[str, ...]) -> ModelSpec:
+def read_document(settings: Settings) -> tuple[dict[str, Any], str]:
+    """Return what flags and spec file say, in the file's shape, and where it is said.
+
+    Raises:
+        SpecError: the file cannot be read, or a flag is wrong.
+    """
+    assert settings.model is not None
+    path = settings.spec or spec_path_beside(settings.model)
+    document = read_spec_file(path) if settings.spec or path.exists() else {}
+    merged = _merge(_with_code_paths(document, path.parent), _from_flags(settings))
+    return merged, str(path) if document else "model spec"
+
+
+def resolve_spec(
+    document: dict[str, Any], where: str, model_path: Path, inspection: Inspection, labels: tuple[str, ...]
+) -> ModelSpec:
     """Return the complete spec.
 
     Args:
+        document, where: as `read_document` gives them.
         labels: the sorted unique labels of the whole CSV, the classes if nobody names them.
 
     Raises:
         SpecError: a value is wrong, does not fit the model, or is missing and cannot be known.
     """
-    assert settings.model is not None
-    path = settings.spec or spec_path_beside(settings.model)
-    document = read_spec_file(path) if settings.spec or path.exists() else {}
-    where = str(path) if document else "model spec"
-    merged = _merge(document, _from_flags(settings))
-    if merged.get("code") or merged.get("inputs"):
-        raise SpecError(f"{where}: [code] and [inputs] are not supported by this version of camshard.")
+    merged = dict(document)
     if "task" not in merged:
         merged["task"] = default_task(inspection)
     if "classes" not in merged:
         merged["classes"] = list(_default_classes(labels, inspection, merged["task"]))
-    merged["input"] = _complete_input(merged.get("input", {}), inspection, settings.model)
+    has_adapter = "inputs" in merged
+    merged["input"] = _complete_input(merged.get("input", {}), inspection, model_path, has_adapter)
     spec = spec_from_dict(merged, where)
     _check_against_model(spec, inspection, where)
     return spec
+
+
+def _with_code_paths(document: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Take paths of code as they are meant: beside the spec that names them."""
+    found = dict(document)
+    if "layers" in document.get("code", {}):
+        found["code"] = {"layers": str((base / document["code"]["layers"]).absolute())}
+    if "adapter" in document.get("inputs", {}):
+        found["inputs"] = {"adapter": _adapter(document["inputs"]["adapter"], base)}
+    return found
+
+
+def _adapter(text: str, base: Path) -> str:
+    path, _, name = text.rpartition(":")
+    if not path or not name.isidentifier():
+        raise SpecError(f"adapter: FILE.py:FUNCTION is wanted, received {text!r}.")
+    return f"{(base / path).absolute()}:{name}"
 
 
 def _from_flags(settings: Settings) -> dict[str, Any]:
@@ -54,12 +82,19 @@ def _from_flags(settings: Settings) -> dict[str, Any]:
         document["classes"] = list(settings.classes)
     if settings.thresholds:
         document["thresholds"] = dict(map(_threshold, settings.thresholds))
+    if settings.custom_layers:
+        document["code"] = {"layers": str(settings.custom_layers.absolute())}
+    if settings.adapter:
+        document["inputs"] = {"adapter": _adapter(settings.adapter, Path.cwd())}
+    weights = {"architecture": settings.architecture, "num_classes": settings.num_classes}
+    if any(weights.values()):
+        document["weights"] = {name: value for name, value in weights.items() if value is not None}
     return document
 
 
 def _merge(document: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = {**document, **over}
-    for table in ("input", "thresholds"):
+    for table in ("input", "thresholds", "weights"):
         if table in document and table in over:
             merged[table] = {**document[table], **over[table]}
     return merged
@@ -107,13 +142,17 @@ def _default_classes(labels: tuple[str, ...], inspection: Inspection, task: str)
     )
 
 
-def _complete_input(document: dict[str, Any], inspection: Inspection, model_path: Path) -> dict[str, Any]:
-    if len(inspection.input_shapes) != 1 or len(inspection.input_shapes[0]) != 3:
+def _complete_input(
+    document: dict[str, Any], inspection: Inspection, model_path: Path, has_adapter: bool
+) -> dict[str, Any]:
+    shape = inspection.image_shape
+    if not has_adapter and (len(inspection.input_shapes) != 1 or shape is None):
         raise SpecError(
-            f"{model_path}: inputs of shapes {list(map(list, inspection.input_shapes))} received; one image "
-            "input (height, width, channels) is supported by this version of camshard."
+            f"{model_path}: the model takes {_shapes(inspection)}, not one image (height, width, channels). "
+            "Write a function from images and records to these, and name it with --adapter FILE.py:FUNCTION "
+            "(docs/models.md has an example)."
         )
-    height, width, channels = inspection.input_shapes[0]
+    height, width, channels = shape or (None, None, None)
     completed = dict(document)
     if "size" not in completed:
         if height is None or width is None:
@@ -149,7 +188,9 @@ def _check_against_model(spec: ModelSpec, inspection: Inspection, where: str) ->
             f"{where}: task {spec.task} does not fit a model that ends in {inspection.activation} over "
             f"{inspection.outputs} outputs; that is {default_task(inspection)}."
         )
-    height, width, channels = inspection.input_shapes[0]
+    if spec.adapter or inspection.image_shape is None:
+        return  # what the adapter makes of the images is the worker's to check
+    height, width, channels = inspection.image_shape
     for name, said, known in (
         ("height", spec.input.size[0], height),
         ("width", spec.input.size[1], width),
@@ -157,3 +198,7 @@ def _check_against_model(spec: ModelSpec, inspection: Inspection, where: str) ->
     ):
         if known is not None and said != known:
             raise SpecError(f"{where}: input {name} {said} does not fit the model, which takes {known}.")
+
+
+def _shapes(inspection: Inspection) -> str:
+    return " and ".join("×".join(map(str, shape)) for shape in inspection.input_shapes)

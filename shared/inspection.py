@@ -1,12 +1,12 @@
 """What `camshard inspect` finds in a model file, as JSON beside it: planning needs no TensorFlow."""
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from shared.errors import ModelError
+from shared.model_source import ModelSource
 
 SCHEMA = 1
 
@@ -51,6 +51,11 @@ class Inspection:
     stages: tuple[str, ...]
     layers: tuple[Layer, ...]
 
+    @property
+    def image_shape(self) -> tuple[int | None, ...] | None:
+        """Height, width and channels of the first input that takes images, None where there is none."""
+        return next((shape for shape in self.input_shapes if len(shape) == 3), None)
+
     def layer(self, name: str) -> Layer:
         """Return the layer of that name."""
         return next(layer for layer in self.layers if layer.name == name)
@@ -61,9 +66,14 @@ def inspection_path_beside(model_path: Path) -> Path:
     return model_path.with_suffix(".inspection.json")
 
 
-def inspection_to_json(inspection: Inspection) -> str:
-    """Return the findings as JSON text."""
-    return json.dumps({"schema": SCHEMA, **asdict(inspection)}, indent=1)
+def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
+    """Return the findings as JSON-serialisable values."""
+    return {"schema": SCHEMA, **asdict(inspection)}
+
+
+def inspection_to_json(inspection: Inspection, source: ModelSource) -> str:
+    """Return the findings, and what was said of the model file, as JSON text."""
+    return json.dumps({**inspection_to_dict(inspection), "source": source.facts()}, indent=1)
 
 
 def inspection_from_dict(document: dict[str, Any]) -> Inspection:
@@ -79,7 +89,7 @@ def inspection_from_dict(document: dict[str, Any]) -> Inspection:
         )
     return Inspection(
         **{
-            **{name: value for name, value in document.items() if name != "schema"},
+            **{name: value for name, value in document.items() if name not in ("schema", "source")},
             "input_shapes": tuple(tuple(shape) for shape in document["input_shapes"]),
             "stages": tuple(document["stages"]),
             "layers": tuple(
@@ -88,16 +98,3 @@ def inspection_from_dict(document: dict[str, Any]) -> Inspection:
             ),
         }
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: the model cannot be read: {error.strerror}.") from error

@@ -47,8 +47,10 @@ class ModelSpec:
     input: InputSpec
     layers: tuple[str, ...] = ("last",)
     thresholds: dict[str, float] = field(default_factory=dict)
-    custom_layers: str | None = None
-    adapter: str | None = None
+    custom_layers: str | None = None  # path of a Python file
+    adapter: str | None = None  # path:function
+    architecture: str | None = None
+    num_classes: int | None = None
 
     def __post_init__(self) -> None:
         _allow("task", self.task, TASKS)
@@ -105,6 +107,8 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
         document["code"] = {"layers": spec.custom_layers}
     if spec.adapter:
         document["inputs"] = {"adapter": spec.adapter}
+    if spec.architecture:
+        document["weights"] = {"architecture": spec.architecture, "num_classes": spec.num_classes}
     return document
 
 
@@ -129,6 +133,7 @@ def spec_from_dict(document: dict[str, Any], where: str) -> ModelSpec:
             thresholds=dict(document.get("thresholds", {})),
             custom_layers=document.get("code", {}).get("layers"),
             adapter=document.get("inputs", {}).get("adapter"),
+            **document.get("weights", {}),
         )
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from error
@@ -168,6 +173,7 @@ def check_spec_keys(document: dict[str, Any], where: str) -> None:
         "input": {one.name for one in fields(InputSpec)},
         "code": {"layers"},
         "inputs": {"adapter"},
+        "weights": {"architecture", "num_classes"},
     }
     kinds = {"task": str, "classes": list, "layers": list, "thresholds": dict}
     for name, value in document.items():

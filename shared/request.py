@@ -35,6 +35,8 @@ class ExplainRequest:
         attributions: (method, layer) pairs in the order of the shard's variables.
         score: `logit` or `probability`, the score that is explained.
         resolution: `native` (the layer's own) or `input` (resized to the model's input).
+        precision: of the backbone: `float32` (as the model was saved), `mixed_float16` or `bfloat16`.
+        save_features: whether the pooled activations of the last layer are stored too.
     """
 
     attributions: tuple[tuple[str, str], ...]
@@ -42,6 +44,7 @@ class ExplainRequest:
     score: str = "logit"
     resolution: str = "native"
     precision: str = "float32"
+    save_features: bool = False
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -107,4 +110,5 @@ def request_from_dict(document: dict[str, Any]) -> ExplainRequest:
         score=document["score"],
         resolution=document["resolution"],
         precision=document["precision"],
+        save_features=document["save_features"],
     )

@@ -5,23 +5,28 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shared.errors import RunError, StorageError
-from shared.inspection import Inspection, inspection_from_dict, inspection_to_json
+from shared.inspection import Inspection, inspection_from_dict, inspection_to_dict
+from shared.model_source import ModelSource, model_source
 from shared.model_spec import ModelSpec, spec_from_dict, spec_to_dict
 from shared.request import ExplainRequest, request_from_dict, request_to_dict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 SHARDS_PER_FOLDER = 1_000
 METADATA_PREFIX = "metadata_"
+LAYERS_FILE, ADAPTER_FILE = "layers.py", "adapter.py"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ class Run:
     shard_size: int
     created: str
     versions: dict[str, str] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)  # SHA-256 of layers.py and adapter.py
 
     @property
     def num_shards(self) -> int:
@@ -84,6 +90,11 @@ class Run:
     def attempts_dir(self) -> Path:
         """One small JSON file a shard whose task failed: how often, and why."""
         return self.dir / "state" / "attempts"
+
+    def model_source(self, model_path: Path) -> ModelSource:
+        """Return how the model file, which lies at `model_path` here, becomes the run's model."""
+        source = model_source(model_path, spec_to_dict(self.spec))
+        return replace(source, custom_layers=self.dir / LAYERS_FILE if source.custom_layers else None)
 
     def shard_path(self, shard: int, revision: int = 0) -> Path:
         """Return where a shard is published."""
@@ -147,6 +158,15 @@ class Records:
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def frame(self, rows: slice) -> "pd.DataFrame":
+        """Return `image_id` and the metadata columns, under their own names, of some rows."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.metadata.slice(rows.start, rows.stop - rows.start).to_pandas()
+        frame.columns = [name.removeprefix(METADATA_PREFIX) for name in frame.columns]
+        frame["image_id"] = pd.Series(self.image_ids[rows], dtype=object)
+        return frame
+
 
 def records_to_table(records: Records) -> pa.Table:
     """Return the manifest's table: image_id, image_path, label, then the metadata columns."""
@@ -187,7 +207,7 @@ def run_to_dict(run: Run) -> dict[str, Any]:
         "model": {"path": str(run.model_path), "sha256": run.inspection.model_sha256},
         "spec": spec_to_dict(run.spec),
         "request": request_to_dict(run.request),
-        "inspection": json.loads(inspection_to_json(run.inspection)),
+        "inspection": inspection_to_dict(run.inspection),
         "images": {**asdict(run.images), "dirs": [str(one) for one in run.images.dirs]},
         "metadata": {
             **asdict(run.metadata),
@@ -197,6 +217,7 @@ def run_to_dict(run: Run) -> dict[str, Any]:
         "counts": {"records": run.num_records, "shards": run.num_shards},
         "shard_size": run.shard_size,
         "versions": run.versions,
+        "code": run.code,
     }
 
 
@@ -247,6 +268,7 @@ def _run_from_dict(run_dir: Path, document: dict[str, Any]) -> Run:
         shard_size=document["shard_size"],
         created=document["created"],
         versions=document["versions"],
+        code=document["code"],
     )
 
 

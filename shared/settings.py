@@ -86,9 +86,22 @@ class Settings(BaseSettings):
     thresholds: Names = Field(
         (), description="Decision thresholds of binary and multilabel models, mel=0.3,nv=0.5."
     )
+    architecture: str | None = Field(
+        None,
+        description="Of a file of weights alone: resnet50-gap, or another of keras.applications.",
+    )
+    num_classes: int | None = Field(None, ge=1, description="Outputs of that architecture.")
+    custom_layers: Path | None = Field(
+        None, description="Python file with the Keras classes that the model is made of."
+    )
+    adapter: str | None = Field(
+        None, description="FILE.py:FUNCTION from (images, records) to what the model is called with."
+    )
     # explanation
     methods: Names = Field(
-        (), description="cam, gradcam. Default: both, or Grad-CAM alone where the head has no pooling."
+        (),
+        description="cam, gradcam, gradcam_plusplus, hirescam, layercam, xgradcam, eigencam. Default: cam "
+        "and gradcam, or gradcam alone where the head has no average pooling.",
     )
     layers: Names = Field((), description="Layer names, last, or stages. Default: the spec's, or last.")
     targets: Text | None = Field(
@@ -99,7 +112,10 @@ class Settings(BaseSettings):
     target_ranks: int = Field(3, ge=1, description="Most targets an image has in multilabel runs.")
     score: str = Field("logit", description="The score that is explained: logit or probability.")
     resolution: str = Field("native", description="Stored size: native (the layer's) or input.")
-    precision: str = Field("float32", description="float32.")
+    precision: str = Field(
+        "float32", description="Of the backbone: float32 (as the model is), mixed_float16 or bfloat16."
+    )
+    save_features: bool = Field(False, description="Store the pooled activations of the last layer too.")
     # run
     out: Path | None = Field(None, description="Run directory. Default: runs/<model>-<csv>-<run id>.")
     shard_size: int | None = Field(
@@ -114,7 +130,9 @@ class Settings(BaseSettings):
     read_threads: int | None = Field(
         None, ge=1, le=256, description="Threads that read images. Default: by cores."
     )
-    trust_model: bool = Field(False, description="Let model files run code of their own (Lambda layers).")
+    trust_model: bool = Field(
+        False, description="Let models run code of their own: Lambda and custom layers, adapters."
+    )
     runs_root: Path | None = Field(
         None, description="Workers touch only run directories below this. Default: where they start."
     )

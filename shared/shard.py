@@ -34,6 +34,7 @@ class Rows:
         predictions: int16 (n,), or int8 (n, classes) for multilabel; -1 where failed.
         targets: int16 (n, ranks), -1 where there is none.
         attributions: by (method, layer): float32 (n, ranks, height, width), NaN where there is none.
+        features: float32 (n, channels), NaN where failed; None if not asked for.
     """
 
     statuses: NDArray[np.int8]
@@ -43,6 +44,7 @@ class Rows:
     predictions: NDArray[np.integer[Any]]
     targets: NDArray[np.int16]
     attributions: dict[tuple[str, str], NDArray[np.float32]]
+    features: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class ShardWriter:
             file["target"][part] = rows.targets
             for (method, layer), values in rows.attributions.items():
                 file[attribution_name(method, layer)][part] = values
+            if rows.features is not None:
+                file["feature"][part] = rows.features
         self._written[part] = True
         self._failed += int(np.count_nonzero(rows.statuses != Status.OK))
         self._seconds += time.perf_counter() - began

@@ -59,6 +59,12 @@ def create_layout(file: h5py.File, run: Run, shard: int, revision: int, records:
     layout.variable("error", ("image_id",), _STRING, None, "why the status is not ok")
     for method, layer in run.request.attributions:
         layout.attribution(method, layer)
+    if run.request.save_features:
+        last = run.inspection.layer(run.inspection.last)
+        layout.axis("channel", np.arange(last.shape[2], dtype=np.int32), f"channel of {last.name}")
+        layout.variable(
+            "feature", ("image_id", "channel"), np.float32, np.nan, f"mean over the pixels of {last.name}"
+        )
     _write_root_attributes(file, run, shard, revision)
 
 

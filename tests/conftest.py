@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.inspection import Inspection, Layer, inspection_path_beside, inspection_to_json
+from shared.model_source import ModelSource
 from shared.model_spec import InputSpec, ModelSpec
 from shared.request import ExplainRequest, Targets
 from shared.run import ImageSource, MetadataSource, Records, Run, records_to_table, run_to_dict
@@ -108,7 +109,7 @@ def write_model(tiny_inspection: Inspection, tmp_path: Path) -> WriteModel:
         model_path.write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         inspection = replace(tiny_inspection, model_sha256=digest, **differing)
-        inspection_path_beside(model_path).write_text(inspection_to_json(inspection))
+        inspection_path_beside(model_path).write_text(inspection_to_json(inspection, ModelSource(model_path)))
         return model_path
 
     return write

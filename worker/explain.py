@@ -1,22 +1,24 @@
 """One compiled function from images to logits, probabilities, targets and attributions."""
 
 import logging
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from shared.methods import ACTIVATIONS, GRADIENTS, METHODS, POOLED_LINEAR_HEAD
 from shared.model_spec import ModelSpec
 from shared.request import ExplainRequest
-from worker.explainers.cam import cam, gradcam_of_pooled_linear_head
-from worker.explainers.gradient import gradcam
+from worker.explainers import explainer
+from worker.graph import Step
 from worker.model import LoadedModel
+from worker.precision import compute_in_float32, set_precision
+from worker.scores import explained_scores, pooled_class_weights, scores_of
 from worker.targets import choose_targets, predict
 
 log = logging.getLogger(__name__)
-
-_POOLED = {"cam": cam, "gradcam": gradcam_of_pooled_linear_head}
-_GRADIENT = {"gradcam": gradcam}
 
 
 class Explained(NamedTuple):
@@ -27,6 +29,7 @@ class Explained(NamedTuple):
         predictions: int32 (batch,) class index; multilabel: (batch, classes), 1 or 0.
         targets: int32 (batch, ranks), -1 none.
         attributions: by (method, layer): float32 (batch, ranks, height, width), NaN where no target.
+        features: float32 (batch, channels), the mean of the last feature maps; None if not asked for.
     """
 
     logits: Any
@@ -34,6 +37,7 @@ class Explained(NamedTuple):
     predictions: Any
     targets: Any
     attributions: dict[tuple[str, str], Any]
+    features: Any = None
 
 
 class Explainer:
@@ -44,117 +48,116 @@ class Explainer:
         self._model = model
         self._spec = spec
         self._request = request
-        height, width = spec.input.size
-        signature = [
-            tf.TensorSpec((batch_size, height, width, spec.input.channels), tf.float32),
-            tf.TensorSpec((batch_size, request.targets.ranks), tf.int32),
+        graph = model.graph
+        inputs = [
+            tf.TensorSpec((batch_size, *graph.shapes[slot][1:]), graph.tensors[slot].dtype)
+            for slot in graph.inputs
         ]
+        signature = [inputs, tf.TensorSpec((batch_size, request.targets.ranks), tf.int32)]
         self._compiled = tf.function(self._explain, input_signature=signature, jit_compile=True)
         self._plain = tf.function(self._explain, input_signature=signature)
 
-    def __call__(self, images: np.ndarray, label_targets: np.ndarray) -> Explained:
-        """Explain float32 (batch, height, width, channels) with int32 (batch, ranks) label targets.
+    def __call__(self, inputs: Sequence[np.ndarray], label_targets: np.ndarray) -> Explained:
+        """Explain what the model takes, (batch, …) an input, with int32 (batch, ranks) label targets.
 
         Returns NumPy arrays; rows that were padding mean nothing.
         """
-        inputs = (tf.constant(images), tf.constant(label_targets))
+        tensors = [tf.constant(one) for one in inputs], tf.constant(label_targets)
         try:
-            explained = self._compiled(*inputs)
+            explained = self._compiled(*tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self._compiled is self._plain:
                 raise
             log.warning("XLA cannot compile this model, going on without: %s", str(error).splitlines()[0])
             self._compiled = self._plain
-            explained = self._compiled(*inputs)
-        return tf.nest.map_structure(lambda tensor: tensor.numpy(), explained)
+            explained = self._compiled(*tensors)
+        return tf.nest.map_structure(_to_numpy, explained)
 
-    def _explain(self, images: Any, label_targets: Any) -> Explained:
-        graph = self._model.graph
-        layers = [
-            self._slot(layer)
-            for method, layer in self._request.attributions
-            if not self._is_pooled(method, layer)
-        ]
-        behind = graph.downstream(set(layers))
-        values = {graph.inputs[0]: images}
-        for step in graph.steps:
-            if not behind.intersection(step.outputs):
+    def _explain(self, inputs: list[Any], label_targets: Any) -> Explained:
+        """Runs once, when it is compiled."""
+        self._set_precision()
+        values = dict(zip(self._model.graph.inputs, inputs, strict=True))
+        for step in self._model.graph.steps:
+            if step not in self._steps_behind:
                 step.call(values)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch([values[slot] for slot in layers if slot in values])
-            for step in graph.steps:
-                if behind.intersection(step.outputs):
-                    step.call(values)
-            logits, probabilities = self._scores(values)
+            for slot in (slot for slot in self._watched if slot in values):
+                values[slot] = tf.cast(values[slot], tf.float32)  # or gradients would be in its precision
+                tape.watch(values[slot])
+            for step in self._steps_behind:
+                step.call(values)
+            logits, probabilities = scores_of(self._model.head, self._spec, values)
             predictions = predict(self._spec, probabilities)
             targets = choose_targets(self._request.targets, predictions, probabilities, label_targets)
-            explained = self._explained_scores(logits, probabilities, targets)
-        attributions = {}
-        for method, layer in self._request.attributions:
-            if self._is_pooled(method, layer):
-                maps = _POOLED[method](self._feature_maps(values, layer), self._class_weights(targets))
-            else:
-                maps = self._by_gradient(tape, method, values[self._slot(layer)], explained)
-            attributions[method, layer] = self._finish(maps, targets)
-        return Explained(logits, probabilities, predictions, targets, attributions)
+            scores = explained_scores(
+                self._model.head, self._spec, self._request.score, logits, probabilities, targets
+            )
+        gradients = self._gradients(tape, scores, values)
+        attributions = {
+            (method, layer): self._finish(
+                self._attribution(method, layer, values, gradients, targets), targets
+            )
+            for method, layer in self._request.attributions
+        }
+        return Explained(logits, probabilities, predictions, targets, attributions, self._features(values))
 
-    def _is_pooled(self, method: str, layer: str) -> bool:
-        """Tell whether the gradient is known without a tape: pooled linear head, last layer, logits."""
+    def _set_precision(self) -> None:
+        """Have the layers compute as asked for, and in float32 where gradients flow back through them."""
+        set_precision(self._model.policies, self._request.precision)
+        compute_in_float32(step.operation for step in self._steps_behind)
+
+    @cached_property
+    def _watched(self) -> tuple[int, ...]:
+        """The layers' slots whose gradients are asked for and take a tape."""
+        slots = (
+            self._slot(layer)
+            for method, layer in self._request.attributions
+            if METHODS[method].needs == GRADIENTS and not self._gradient_is_known(layer)
+        )
+        return tuple(dict.fromkeys(slots))
+
+    @cached_property
+    def _steps_behind(self) -> tuple[Step, ...]:
+        """The steps that the tape must see: those behind the earliest of these layers; else the head."""
+        graph, head = self._model.graph, self._model.head
+        behind = graph.downstream(set(self._watched) or {head.last})
+        return tuple(step for step in graph.steps if behind.intersection(step.outputs))
+
+    def _gradient_is_known(self, layer: str) -> bool:
+        """Tell whether the gradient needs no tape: pooled linear head, last layer, logits."""
         head = self._model.head
-        at_last = head.pooled_linear and self._slot(layer) == head.last
-        return at_last and method in _POOLED and (method == "cam" or self._request.score == "logit")
+        return head.pooled_linear and self._slot(layer) == head.last and self._request.score == "logit"
 
     def _slot(self, layer: str) -> int:
         return self._model.explainable[layer].outputs[0]
 
-    def _feature_maps(self, values: dict[int, Any], layer: str) -> Any:
-        return tf.cast(values[self._slot(layer)], tf.float32)
+    def _feature_maps(self, values: dict[int, Any], slot: int) -> Any:
+        return tf.cast(values[slot], tf.float32)
 
-    def _scores(self, values: dict[int, Any]) -> tuple[Any, Any]:
-        """Return logits and probabilities, float32 (batch, classes)."""
-        logits = self._model.head.compute_logits(values)
-        if self._spec.task == "multilabel":
-            return logits, tf.sigmoid(logits)
-        if self._spec.task == "binary" and logits.shape[1] == 1:
-            return (
-                tf.concat([tf.zeros_like(logits), logits], axis=1),
-                tf.concat([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=1),
-            )
-        return logits, tf.nn.softmax(logits)
+    def _gradients(self, tape: Any, scores: list[Any], values: dict[int, Any]) -> dict[int, list[Any]]:
+        """Go back once for each rank's score, through all layers; float32 (batch, 1, …) a rank."""
+        by_slot: dict[int, list[Any]] = {slot: [] for slot in self._watched}
+        for score in scores if by_slot else ():
+            found = tape.gradient(score, [values[slot] for slot in by_slot], unconnected_gradients="zero")
+            for gradients, one in zip(by_slot.values(), found, strict=True):
+                gradients.append(tf.cast(one, tf.float32)[:, None])
+        return by_slot
 
-    def _one_sigmoid_unit(self) -> bool:
-        return self._spec.task == "binary" and self._model.head.outputs == 1
-
-    def _explained_scores(self, logits: Any, probabilities: Any, targets: Any) -> list[Any]:
-        """Return the score of each rank's target, float32 (batch,) each.
-
-        For one sigmoid unit z the scores are -z and z, so that both classes can be explained.
-        """
-        scores = probabilities if self._request.score == "probability" else logits
-        if self._one_sigmoid_unit() and self._request.score == "logit":
-            scores = tf.concat([-logits[:, 1:], logits[:, 1:]], axis=1)
-        chosen = tf.gather(scores, tf.maximum(targets, 0), batch_dims=1)
-        return tf.unstack(chosen, axis=1)
-
-    def _by_gradient(self, tape: tf.GradientTape, method: str, feature_maps: Any, scores: list[Any]) -> Any:
-        maps = [
-            _GRADIENT[method](
-                tf.cast(feature_maps, tf.float32), tf.cast(tape.gradient(score, feature_maps), tf.float32)
-            )
-            for score in scores
-        ]
-        return tf.stack(maps, axis=1)
-
-    def _class_weights(self, targets: Any) -> Any:
-        """Return float32 (batch, ranks, channels): d logit of each target / d pooled value."""
-        dense = self._model.head.dense
-        if dense is None:
-            by_class = tf.eye(self._model.head.outputs)
-        else:
-            by_class = tf.transpose(tf.cast(tf.convert_to_tensor(dense.kernel), tf.float32))
-        if self._one_sigmoid_unit():
-            by_class = tf.concat([-by_class, by_class], axis=0)
-        return tf.gather(by_class, tf.maximum(targets, 0))
+    def _attribution(
+        self, method: str, layer: str, values: dict[int, Any], gradients: dict[int, list[Any]], targets: Any
+    ) -> Any:
+        """Return float32 (batch, ranks, height, width), or (batch, 1, …) where all targets share it."""
+        slot, needs = self._slot(layer), METHODS[method].needs
+        feature_maps = self._feature_maps(values, slot)
+        if needs == ACTIVATIONS:
+            return explainer(method)(feature_maps)[:, None]
+        if needs == GRADIENTS and not self._gradient_is_known(layer):
+            return tf.concat([explainer(method)(feature_maps, one) for one in gradients[slot]], axis=1)
+        class_weights = pooled_class_weights(self._model.head, self._spec, targets)
+        if needs == POOLED_LINEAR_HEAD:
+            return explainer(method)(feature_maps, class_weights)
+        num_pixels = feature_maps.shape[1] * feature_maps.shape[2]
+        return explainer(method)(feature_maps, class_weights[:, :, None, None, :] / num_pixels)
 
     def _finish(self, maps: Any, targets: Any) -> Any:
         """Resize if that was asked for, and put NaN where there is no target."""
@@ -163,3 +166,12 @@ class Explainer:
             resized = tf.image.resize(flat, self._spec.input.size)
             maps = tf.reshape(resized, (*maps.shape[:2], *self._spec.input.size))
         return tf.where(targets[:, :, None, None] >= 0, maps, np.float32(np.nan))
+
+    def _features(self, values: dict[int, Any]) -> Any:
+        if not self._request.save_features:
+            return None
+        return tf.reduce_mean(self._feature_maps(values, self._model.head.last), axis=(1, 2))
+
+
+def _to_numpy(tensor: Any) -> Any:
+    return None if tensor is None else tensor.numpy()

@@ -1,7 +1,7 @@
-"""A Keras model as a flat list of steps: nested models opened, Sequential or Functional alike."""
+"""A Keras model as a flat list of steps, nested models opened."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from shared.errors import ModelError
+from worker.open_model import is_model, model_inputs, open_model
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,18 @@ class Graph:
     Attributes:
         inputs: slots of the model's inputs.
         output: slot of its one output.
-        shapes: symbolic shape of every slot, the batch axis first.
+        tensors: symbolic tensor of every slot, the batch axis first.
     """
 
     inputs: tuple[int, ...]
     output: int
     steps: tuple[Step, ...]
-    shapes: dict[int, tuple[int | None, ...]]
+    tensors: tuple[Any, ...]
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int | None, ...], ...]:
+        """The shape of every slot's value, the batch axis first."""
+        return tuple(tuple(tensor.shape) for tensor in self.tensors)
 
     @cached_property
     def producers(self) -> dict[int, Step]:
@@ -103,97 +109,74 @@ class Graph:
         return reached
 
 
-def flatten_model(model: keras.Model) -> Graph:
-    """Open a Functional or Sequential model into its steps.
+def flatten_model(model: keras.Model, size: tuple[int, int] | None = None) -> Graph:
+    """Open a model into its steps, as if it had been called on images of `size` (height, width).
+
+    Functional and Sequential models are opened, and models of a class of their own whose `call` Keras can
+    trace, nested to any depth. Sizes that the model leaves open are those of `size`.
 
     Raises:
-        ModelError: Keras cannot tell the model's graph, or it has several outputs.
+        ModelError: Keras cannot tell the model's graph, its input has no fixed size, or it has several
+            outputs.
     """
-    functional = _functional(model)
-    if functional is None and isinstance(model, keras.Sequential):
+    builder = _Builder()
+    inputs = tuple(builder.new_slot(tensor) for tensor in model_inputs(model, size))
+    outputs = builder.add(model, inputs, "")
+    if len(outputs) != 1:
         raise ModelError(
-            f"model {model.name!r} is a Sequential that was saved before it knew its input. Begin it with "
-            "keras.Input((height, width, channels)), or call it on an image, and save it again."
-        )
-    if functional is None:
-        raise ModelError(
-            f"model {model.name!r} is a {type(model).__name__}, a class of its own whose graph Keras does "
-            "not know. Functional and Sequential models, nested or not, can be explained."
-        )
-    if len(functional.outputs) != 1:
-        raise ModelError(
-            f"model {model.name!r} has {len(functional.outputs)} outputs; one is wanted. "
+            f"model {model.name!r} has {len(outputs)} outputs; one is wanted. "
             "Save the one to explain as keras.Model(model.inputs, model.outputs[0])."
         )
-    builder = _Builder()
-    slots = {id(tensor): builder.new_slot(tensor) for tensor in functional.inputs}
-    inputs = tuple(slots[id(tensor)] for tensor in functional.inputs)
-    builder.add(functional, slots, "")
-    return Graph(inputs, slots[id(functional.outputs[0])], tuple(builder.steps), builder.shapes)
+    return Graph(inputs, outputs[0], tuple(builder.steps), tuple(builder.tensors))
 
 
 @dataclass
 class _Builder:
     steps: list[Step] = field(default_factory=list)
-    shapes: dict[int, tuple[int | None, ...]] = field(default_factory=dict)
+    tensors: list[Any] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
 
     def new_slot(self, tensor: Any) -> int:
-        slot = len(self.shapes)
-        self.shapes[slot] = tuple(tensor.shape)
-        return slot
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
 
-    def add(self, functional: Any, slots: dict[int, int], prefix: str) -> None:
-        """Append the steps of a model whose inputs have their slots; `slots` gains all its tensors."""
+    def add(self, model: keras.Model, inputs: Sequence[int], prefix: str) -> list[int]:
+        """Append the steps of a model that is called on the values of some slots; return its outputs'."""
+        functional = open_model(model, [self.tensors[slot] for slot in inputs])
+        slots = {id(tensor): slot for tensor, slot in zip(functional.inputs, inputs, strict=True)}
         by_depth = functional._nodes_by_depth
         for node in (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]):
             if node.is_input or any(id(tensor) not in slots for tensor in node.input_tensors):
                 continue
-            nested = _functional(node.operation)
-            if nested is None:
-                self._add_step(node, slots, prefix)
+            if is_model(node.operation):
+                results = self._add_nested(node, slots, prefix)
             else:
-                self._add_nested(node, nested, slots, f"{prefix}{node.operation.name}")
+                results = self._add_step(node, slots, prefix)
+            slots.update(zip(map(id, node.outputs), results, strict=True))
+        return [slots[id(tensor)] for tensor in functional.outputs]
 
-    def _add_step(self, node: Any, slots: dict[int, int], prefix: str) -> None:
-        for tensor in node.outputs:
-            slots[id(tensor)] = self.new_slot(tensor)
+    def _add_step(self, node: Any, slots: dict[int, int], prefix: str) -> tuple[int, ...]:
         path = prefix + node.operation.name
         name = f"{path}:{self.calls[path]}" if self.calls[path] else path
         self.calls[path] += 1
         sources = {id(tensor): slots[id(tensor)] for tensor in node.input_tensors}
-        outputs = tuple(slots[id(tensor)] for tensor in node.outputs)
+        outputs = tuple(self.new_slot(tensor) for tensor in self._symbolic_results(node, sources))
         self.steps.append(Step(name, node.operation, node.arguments, sources, outputs))
+        return outputs
 
-    def _add_nested(self, node: Any, nested: Any, slots: dict[int, int], path: str) -> None:
-        if len(nested.inputs) != len(node.input_tensors):
-            raise ModelError(
-                f"nested model {path!r} is called with {len(node.input_tensors)} tensors; it has "
-                f"{len(nested.inputs)} inputs."
-            )
-        pairs = zip(nested.inputs, node.input_tensors, strict=True)
-        inner = {id(inside): slots[id(outside)] for inside, outside in pairs}
-        self.add(nested, inner, f"{path}/")
-        for outside, inside in zip(node.outputs, nested.outputs, strict=True):
-            slots[id(outside)] = inner[id(inside)]
+    def _add_nested(self, node: Any, slots: dict[int, int], prefix: str) -> list[int]:
+        inputs = [slots[id(tensor)] for tensor in node.input_tensors]
+        return self.add(node.operation, inputs, f"{prefix}{node.operation.name}/")
 
-
-def _functional(operation: Any) -> Any:
-    """Return the Functional inside a Functional or Sequential model, None for anything else."""
-    if isinstance(operation, keras.Sequential):
-        return operation._functional
-    is_plain = _same_call(operation, keras.Model) or _same_call(operation, _functional_class())
-    return operation if hasattr(operation, "_nodes_by_depth") and is_plain else None
-
-
-def _functional_class() -> type:
-    inputs = keras.Input((1,))
-    return type(keras.Model(inputs, inputs))
-
-
-def _same_call(operation: Any, kind: type) -> bool:
-    call: Callable[..., Any] | None = getattr(type(operation), "call", None)
-    return call is kind.call  # type: ignore[attr-defined]
+    def _symbolic_results(self, node: Any, sources: dict[int, int]) -> list[Any]:
+        """Return the tensors of a call's results; anew where its inputs have other shapes than when built."""
+        given = {key: self.tensors[slot] for key, slot in sources.items()}
+        if all(tensor.shape == given[id(tensor)].shape for tensor in node.input_tensors):
+            return list(node.outputs)
+        args, kwargs = node.arguments.convert(
+            lambda argument: given[id(argument)] if _is_symbolic(argument) else argument
+        )
+        return keras.tree.flatten(node.operation.compute_output_spec(*args, **kwargs))
 
 
 def _is_symbolic(value: Any) -> bool:

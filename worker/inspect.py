@@ -1,15 +1,15 @@
-"""Inspection as a process of its own: `python -m worker.inspect MODEL` prints one line of JSON."""
+"""Inspection as a process of its own: `python -m worker.inspect SOURCE` prints one line of JSON."""
 
 import argparse
 import json
-from pathlib import Path
 
 from shared.errors import CamshardError
-from shared.inspection import Inspection, inspection_to_json
+from shared.inspection import Inspection, inspection_to_dict
+from shared.model_source import ModelSource, source_from_json
 from worker.process import load_tensorflow
 
 
-def inspect_file(path: Path, trust_model: bool) -> Inspection:
+def inspect_file(source: ModelSource, trust_model: bool) -> Inspection:
     """Load a model and return what planning must know.
 
     Raises:
@@ -19,18 +19,17 @@ def inspect_file(path: Path, trust_model: bool) -> Inspection:
     load_tensorflow()
     from worker.model import load_model
 
-    return load_model(path, trust_model).inspect()
+    return load_model(source, trust_model).inspect()
 
 
 def main() -> None:
     """Print the inspection, or `{"error": …, "message": …}`, as the last line."""
     parser = argparse.ArgumentParser(prog="python -m worker.inspect")
-    parser.add_argument("model", type=Path)
+    parser.add_argument("source", type=source_from_json, help="a ModelSource as JSON")
     parser.add_argument("--trust-model", action="store_true")
     arguments = parser.parse_args()
     try:
-        text = inspection_to_json(inspect_file(arguments.model, arguments.trust_model))
-        print(json.dumps(json.loads(text)))
+        print(json.dumps(inspection_to_dict(inspect_file(arguments.source, arguments.trust_model))))
     except CamshardError as error:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}))
 

@@ -1,19 +1,18 @@
 """Load a Keras model once, and know its graph and head."""
 
-import zipfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import keras
 
 from shared.errors import ModelError
-from shared.inspection import Inspection, Layer, file_sha256
+from shared.inspection import Inspection, Layer
+from shared.model_source import ModelSource, file_sha256
 from worker.graph import Graph, Step, flatten_model
 from worker.head import Head, find_head
+from worker.model_file import read_keras_model
+from worker.precision import Policies, stored_policies
 from worker.stages import find_stages
-
-SUFFIXES = (".keras", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class LoadedModel:
     keras_model: keras.Model
     graph: Graph
     head: Head
+    policies: Policies
 
     @cached_property
     def explainable(self) -> dict[str, Step]:
@@ -55,56 +55,22 @@ class LoadedModel:
         )
 
 
-def load_model(path: Path, trust_model: bool) -> LoadedModel:
-    """Load a whole model file in Keras' safe mode, uncompiled.
+def load_model(source: ModelSource, trust_model: bool) -> LoadedModel:
+    """Load a model file in Keras' safe mode, uncompiled.
 
     Raises:
         ModelError: the file is no model, needs code that is not trusted, or cannot be explained.
     """
-    if not path.exists():
-        raise ModelError(f"{path}: no such model file.")
-    if path.suffix not in SUFFIXES or not path.is_file():
-        raise ModelError(
-            f"{path}: a whole model in one file is wanted ({', '.join(SUFFIXES)}). A SavedModel folder or "
-            "a weights file is none: load it with the code that made it and save it with "
-            "model.save('model.keras')."
-        )
+    model = read_keras_model(source, trust_model)
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=not trust_model)
-    except Exception as error:  # Keras raises many kinds; each means the same to the user
-        raise ModelError(_why_not_loaded(path, error)) from error
-    try:
-        graph = flatten_model(model)
+        graph = flatten_model(model, source.size)
         _check(graph)
-        return LoadedModel(file_sha256(path), model, graph, find_head(graph))
+        return LoadedModel(file_sha256(source.path), model, graph, find_head(graph), stored_policies(model))
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-
-
-def _why_not_loaded(path: Path, error: Exception) -> str:
-    text = " ".join(str(error).split())[:600]
-    if "safe_mode" in text or "unsafe" in text.lower():
-        return (
-            f"{path}: the model holds code of its own (a Lambda layer), which runs only with --trust-model. "
-            "Give it where you trust who made the file."
-        )
-    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
-        text = f"it is no .keras archive, it begins with {path.read_bytes()[:8]!r}"
-    return (
-        f"{path}: no model that Keras {keras.__version__} can load: {type(error).__name__}: "
-        f"{text.rstrip('.')}. "
-        "A whole model is wanted, as model.save('model.keras') writes it."
-    )
+        raise ModelError(f"{source.path}: {error}") from error
 
 
 def _check(graph: Graph) -> None:
-    for slot in graph.inputs:
-        shape = graph.shapes[slot]
-        if len(shape) == 4 and None in shape[1:]:
-            raise ModelError(
-                f"the input has the shape {shape}; a fixed height, width and number of channels are wanted. "
-                "Save the model with keras.Input of a fixed size."
-            )
     for step in graph.steps:
         if getattr(step.operation, "data_format", None) == "channels_first":
             raise ModelError(

@@ -12,8 +12,9 @@ import numpy as np
 from shared.messages import ShardTask
 from shared.run import Records, Run
 from shared.shard import ShardWriter, Timings
+from worker.adapter import Adapter
 from worker.explain import Explainer
-from worker.reader import ImageJob, ImageReader
+from worker.reader import ImageBatch, ImageJob, ImageReader
 from worker.rows import label_targets, rows_of
 
 _WRITES_AHEAD = 2
@@ -24,6 +25,7 @@ class Engine:
     """What a worker keeps between shards: the compiled model and the reading threads."""
 
     explainer: Explainer
+    adapter: Adapter | None
     reader: ImageReader
     here: Callable[[Path], Path]  # a path of the run → where this machine has it
 
@@ -53,7 +55,8 @@ def make_shard(
     ):
         for batch in engine.reader.batches(job):
             began = time.perf_counter()
-            explained = engine.explainer(batch.images, _padded(targets, batch.start, job.batch_size))
+            inputs = _inputs(engine, batch, records)
+            explained = engine.explainer(inputs, _padded(targets[batch.rows], job.batch_size, -1))
             seconds_computing += time.perf_counter() - began
             first_batch_at = first_batch_at or time.time()
             seconds_reading += batch.seconds
@@ -76,6 +79,14 @@ def _image_job(run: Run, records: Records, engine: Engine) -> ImageJob:
     )
 
 
-def _padded(targets: np.ndarray, start: int, batch_size: int) -> np.ndarray:
-    rows = targets[start : start + batch_size]
-    return np.pad(rows, ((0, batch_size - len(rows)), (0, 0)), constant_values=-1)
+def _inputs(engine: Engine, batch: ImageBatch, records: Records) -> tuple[np.ndarray, ...]:
+    if engine.adapter is None:
+        return (batch.images,)
+    size = len(batch.images)
+    made = engine.adapter(batch.images[: len(batch.failures)], records.frame(batch.rows))
+    return tuple(_padded(array, size, 0) for array in made)
+
+
+def _padded(values: np.ndarray, size: int, fill: int) -> np.ndarray:
+    missing = size - len(values)
+    return np.pad(values, ((0, missing), *[(0, 0)] * (values.ndim - 1)), constant_values=fill)

@@ -34,6 +34,11 @@ class ImageBatch:
     failures: list[ImageError | None]
     seconds: float
 
+    @property
+    def rows(self) -> slice:
+        """Their rows in the shard."""
+        return slice(self.start, self.start + len(self.failures))
+
 
 @dataclass(frozen=True)
 class ImageJob:

@@ -51,6 +51,9 @@ def rows_of(batch: ImageBatch, explained: Explained) -> Rows:
             pair: _blank(values[:number].copy(), failed, np.nan)
             for pair, values in explained.attributions.items()
         },
+        features=None
+        if explained.features is None
+        else _blank(explained.features[:number].copy(), failed, np.nan),
     )
 
 

@@ -3,19 +3,22 @@
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from shared.attempts import worker_name
 from shared.errors import MessageError, ModelError, OutOfReachError, RunError, StorageError
 from shared.heartbeat import Heart
-from shared.inspection import file_sha256
 from shared.messages import ShardTask
-from shared.run import Records, Run, read_run
+from shared.model_source import ModelSource, file_sha256
+from shared.run import LAYERS_FILE, Records, Run, read_run
 from shared.settings import Settings, load_settings
 from shared.shard import remove_abandoned
+from worker.adapter import adapter_of, checked_code
 from worker.explain import Explainer
 from worker.model import LoadedModel, load_model
 from worker.path_map import parse_path_map
@@ -26,7 +29,7 @@ from worker.reader import ImageReader
 log = logging.getLogger(__name__)
 _BATCH_SIZE_CPU = 16
 _BATCH_SIZE_GPU = 64
-_EXPLAINERS_KEPT = 4
+_ENGINES_KEPT = 4
 
 
 class Session:
@@ -36,10 +39,12 @@ class Session:
         self._settings = settings
         self._root = (settings.runs_root or Path.cwd()).resolve()
         self._paths = parse_path_map(settings.map)
-        self._has_gpu = prepare_tensorflow()
+        has_gpu = prepare_tensorflow()
         self._reader = ImageReader(settings.read_threads)
+        self._batch_size = settings.batch_size or (_BATCH_SIZE_GPU if has_gpu else _BATCH_SIZE_CPU)
         self._model: LoadedModel | None = None
-        self._explainers: OrderedDict[str, Explainer] = OrderedDict()
+        self._source: ModelSource | None = None
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
 
     def find_run(self, task: ShardTask) -> Run:
         """Return the run that a message names, as this machine has it.
@@ -75,9 +80,11 @@ class Session:
         """
         with Heart(run, worker_name(), task.shard) as heart:
             records = _records_of(run, task)
-            engine = Engine(self._explainer_for(run), self._reader, self._paths.here)
+            self._engine_for(run)
             began = time.perf_counter()
-            published = make_shard(run, task, records, engine, lambda rows: setattr(heart, "rows_done", rows))
+            published = self._make_in_memory(
+                run, task, records, lambda rows: setattr(heart, "rows_done", rows)
+            )
             seconds = time.perf_counter() - began
         log.info(
             "run %s, shard %d: %d images in %.1f s (%.1f images/s)%s", run.run_id, task.shard, len(records),
@@ -85,32 +92,51 @@ class Session:
         )  # fmt: skip
         return published
 
-    def _explainer_for(self, run: Run) -> Explainer:
-        """Return the run's compiled explainer; some of the last runs' are kept, for runs that interleave."""
-        if run.run_id not in self._explainers:
+    def _make_in_memory(
+        self, run: Run, task: ShardTask, records: Records, on_rows: Callable[[int], None]
+    ) -> bool:
+        """Make a shard in the largest batches that the device's memory takes, and remember their size."""
+        while True:
+            try:
+                return make_shard(run, task, records, self._engine_for(run), on_rows)
+            except tf.errors.ResourceExhaustedError as error:
+                if self._settings.batch_size or self._batch_size == 1:
+                    raise ModelError(
+                        f"the device's memory does not take batches of {self._batch_size} images. "
+                        "Start the worker with a smaller --batch-size, or ask for fewer layers or targets."
+                    ) from error
+                self._batch_size //= 2
+                self._engines.clear()
+                log.warning("out of memory: going on with batches of %d images", self._batch_size)
+
+    def _engine_for(self, run: Run) -> Engine:
+        """Return what a run needs, compiled; some of the last runs' are kept, for runs that interleave."""
+        if run.run_id not in self._engines:
             remove_abandoned(run)
             model = self._model_for(run)
-            batch_size = self._settings.batch_size or (_BATCH_SIZE_GPU if self._has_gpu else _BATCH_SIZE_CPU)
-            explainer = Explainer(model, run.spec, run.request, min(batch_size, run.shard_size))
-            self._explainers[run.run_id] = explainer
-            if len(self._explainers) > _EXPLAINERS_KEPT:
-                self._explainers.popitem(last=False)
-        self._explainers.move_to_end(run.run_id)
-        return self._explainers[run.run_id]
+            explainer = Explainer(model, run.spec, run.request, min(self._batch_size, run.shard_size))
+            adapter = adapter_of(run, model.graph, self._settings.trust_model)
+            self._engines[run.run_id] = Engine(explainer, adapter, self._reader, self._paths.here)
+            if len(self._engines) > _ENGINES_KEPT:
+                self._engines.popitem(last=False)
+        self._engines.move_to_end(run.run_id)
+        return self._engines[run.run_id]
 
     def _model_for(self, run: Run) -> LoadedModel:
         path = self._paths.here(run.model_path)
-        wanted = run.inspection.model_sha256
-        if file_sha256(path) != wanted:
+        if file_sha256(path) != run.inspection.model_sha256:
             raise ModelError(
                 f"{path}: the model file has changed since run {run.run_id} was planned. "
                 "Put the old file back, or plan a new run."
             )
-        if self._model is None or self._model.sha256 != wanted:
+        if run.spec.custom_layers:
+            checked_code(run, LAYERS_FILE)
+        source = run.model_source(path)
+        if self._model is None or (self._model.sha256, self._source) != (run.inspection.model_sha256, source):
             self._model = None  # one model at a time in memory, with all that was compiled from it
-            self._explainers.clear()
+            self._engines.clear()
             keras.backend.clear_session()
-            self._model = load_model(path, self._settings.trust_model)
+            self._model, self._source = load_model(source, self._settings.trust_model), source
         return self._model
 
 

@@ -20,8 +20,9 @@ from shared.run import Run
 from worker.process import load_tensorflow
 
 log = logging.getLogger(__name__)
-_MAX_RETRIES = 30  # half an hour of storage trouble
-_LONGEST_WAIT_S = 60
+_MAX_RETRIES = 30
+_LONGEST_STORAGE_WAIT_S = 60  # so half an hour of trouble
+_LONGEST_REACH_WAIT_S = 8  # another worker may be free at once
 _RETRY_DELAY_S = 2  # after the process that worked on a task has died
 
 
@@ -40,8 +41,8 @@ def register(app: Celery) -> None:
 def explain_shard(self: Task, message: dict[str, Any]) -> str:
     """Make one shard unless it is there; returning acknowledges the message.
 
-    Trouble with the storage, and a run out of this worker's reach, send the message back, by and by up to
-    a minute apart: they pass, or another worker takes it. Any other trouble would come again: it ends the
+    Trouble with the storage, and a run out of this worker's reach, send the message back with growing waits:
+    they pass, or another worker takes it. Any other trouble would come again: it ends the
     task, and the run directory has the reason.
     """
     load_tensorflow()  # into this process only
@@ -52,7 +53,8 @@ def explain_shard(self: Task, message: dict[str, Any]) -> str:
         return _make(this_session(), task)
     except (StorageError, OutOfReachError) as error:
         log.warning("run %s, shard %d: tried again later: %s", task.run_id, task.shard, error)
-        wait_s = min(2 ** (self.request.retries + 1), _LONGEST_WAIT_S)
+        longest_s = _LONGEST_STORAGE_WAIT_S if isinstance(error, StorageError) else _LONGEST_REACH_WAIT_S
+        wait_s = min(2 ** (self.request.retries + 1), longest_s)
         raise self.retry(countdown=wait_s, exc=error) from error
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from shared.images import ImageError, read_image, resize_image, scale_pixels
 from shared.model_spec import INTERPOLATIONS, SCALES, ModelSpec
 from shared.request import ExplainRequest, Targets
+from shared.run import Records
+from worker.adapter import Adapter
 from worker.explain import Explainer
 from worker.model import LoadedModel
 
@@ -32,53 +34,56 @@ class Trial:
 
 
 def try_inputs(
-    model: LoadedModel, spec: ModelSpec, paths: list[Path], labels: np.ndarray, max_pixels: int
+    model: LoadedModel, spec: ModelSpec, records: Records, adapter: Adapter | None, max_pixels: int
 ) -> Iterator[Trial]:
     """Yield a trial for each scale and interpolation; sort them by accuracy, then log loss.
 
     Args:
-        labels: (n,) class indices, or (n, classes) of 0 and 1 for multilabel.
+        records: labelled, each with a file.
 
     Raises:
         ImageError: hardly any of the images can be read.
     """
     request = ExplainRequest((), Targets("top", 1))
     explainer = Explainer(model, spec, request, _BATCH_SIZE)
-    pixels, labels = _readable(paths, labels, spec.input.channels, max_pixels)
+    pixels, kept = _readable(records, spec.input.channels, max_pixels)
+    frame = records.frame(slice(0, len(records))).iloc[kept]
     scales = [scale for scale in SCALES if spec.input.channels == 3 or scale not in ("caffe", "torch")]
     for interpolation in INTERPOLATIONS:
         way = replace(spec.input, interpolation=interpolation)
         resized = np.stack([resize_image(one, way) for one in pixels])
         for scale in scales:
-            probabilities = _predict(explainer, scale_pixels(resized, scale))
+            images = scale_pixels(resized, scale)
+            inputs = adapter(images, frame) if adapter else (images,)
             tried = replace(spec, input=replace(way, scale=scale))
-            yield _judge(tried, probabilities, labels)
+            yield _judge(tried, _predict(explainer, inputs), records.labels[kept])
 
 
-def _readable(
-    paths: list[Path], labels: np.ndarray, channels: int, max_pixels: int
-) -> tuple[list[np.ndarray], np.ndarray]:
+def _readable(records: Records, channels: int, max_pixels: int) -> tuple[list[np.ndarray], list[int]]:
+    """Return the images that can be read, and their places among the records."""
     pixels, kept = [], []
     failure: ImageError | None = None
-    for place, path in enumerate(paths):
+    for place, path in enumerate(records.image_paths):
         try:
-            pixels.append(read_image(path, channels, max_pixels))
+            pixels.append(read_image(Path(str(path)), channels, max_pixels))
             kept.append(place)
         except ImageError as error:
             failure = error
-    if failure is not None and len(kept) < min(_FEWEST, len(paths)):
+    if failure is not None and len(kept) < min(_FEWEST, len(records)):
         raise failure
-    return pixels, labels[kept]
+    return pixels, kept
 
 
-def _predict(explainer: Explainer, images: np.ndarray) -> np.ndarray:
+def _predict(explainer: Explainer, inputs: tuple[np.ndarray, ...]) -> np.ndarray:
     targets = np.full((_BATCH_SIZE, 1), -1, np.int32)
     found = []
-    for start in range(0, len(images), _BATCH_SIZE):
-        part = images[start : start + _BATCH_SIZE]
-        padded = np.zeros((_BATCH_SIZE, *images.shape[1:]), np.float32)
-        padded[: len(part)] = part
-        found.append(explainer(padded, targets).probabilities[: len(part)])
+    for start in range(0, len(inputs[0]), _BATCH_SIZE):
+        parts = [one[start : start + _BATCH_SIZE] for one in inputs]
+        number = len(parts[0])
+        padded = [np.zeros((_BATCH_SIZE, *one.shape[1:]), one.dtype) for one in parts]
+        for whole, part in zip(padded, parts, strict=True):
+            whole[:number] = part
+        found.append(explainer(padded, targets).probabilities[:number])
     return np.concatenate(found)
 
 

@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -123,10 +124,17 @@ def test_a_foreign_package_that_hides_ours_is_named(tmp_path: Path, name: str) -
     foreign = tmp_path / name / "__init__.py"
     foreign.parent.mkdir()
     foreign.write_text("")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import camshard"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert str(foreign.resolve()) in done.stderr
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    script = tmp_path / "camshard"
+    script.write_text("from camshard.cli import main\nmain()\n")
+    for arguments in (["-P", "-m", "camshard", "--help"], ["-P", str(script), "--help"]):
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert done.stderr.startswith(f"error: {foreign.resolve()}: a foreign package named {name!r}")
+    command = [sys.executable, "-P", "-c", "import camshard"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert f"ImportError: {foreign.resolve()}: a foreign package" in done.stderr, "notebooks live on"
 
 
 def test_status_of_no_run_says_so(tmp_path: Path) -> None:

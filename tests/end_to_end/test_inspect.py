@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import Camshard, plan_arguments
 
-from shared.inspection import file_sha256
+from shared.model_source import file_sha256
 from shared.model_spec import read_spec_file
 
 pytestmark = pytest.mark.tensorflow

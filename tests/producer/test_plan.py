@@ -1,5 +1,6 @@
 """Planning: from a CSV, image folders and a model to a numbered run, without TensorFlow."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,14 +13,19 @@ import pytest
 from tiny_plans import ROWS, MakePlan
 
 from producer.plan import Plan, plan_run, result_bytes
+from producer.run_directory import write_run_dir
 from shared.errors import (
     ImageFolderError,
     MetadataError,
     MissingExtraError,
     ModelError,
     SettingsError,
+    SpecError,
 )
+from shared.run import read_run
 from shared.settings import Settings
+
+ASKED = '{"error": "", "message": "asked"}\n'
 
 
 def test_a_plan_holds_the_records_in_order(make_plan: MakePlan, tmp_path: Path) -> None:
@@ -121,6 +127,8 @@ def test_the_run_id_is_the_same_in_another_process_and_another_folder(
         {"targets": "predicted"},
         {"resolution": "input"},
         {"score": "probability"},
+        {"precision": "bfloat16"},
+        {"save_features": True},
         {"shard_size": 3},
         {"max_pixels": 1_000_000},
     ],
@@ -171,7 +179,44 @@ def test_an_inspection_of_another_file_is_not_believed(
     text = r"TensorFlow is not installed.*model\.inspection\.json.*pip install 'camshard\[cpu\]'"
     with pytest.raises(MissingExtraError, match=text):
         make_plan_again(make_plan, tmp_path)
-    assert asked[0][-1] == f"{tmp_path}/model.keras"
+    assert json.loads(asked[0][-1])["path"] == f"{tmp_path}/model.keras"
+
+
+@pytest.mark.parametrize("flags", [{"size": "64,64"}, {"architecture": "resnet50-gap", "num_classes": 3}])
+def test_an_inspection_of_the_same_file_taken_otherwise_is_not_believed(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, flags: dict[str, object]
+) -> None:
+    """The worker that would look at the model itself is a fake: it needs TensorFlow."""
+    monkeypatch.setattr(
+        "producer.inspection.subprocess.run",
+        lambda command, **_: subprocess.CompletedProcess(
+            command, 1, '{"error": "", "message": "asked"}\n', ""
+        ),
+    )
+    make_plan(size="32,32")
+    with pytest.raises(ModelError, match="asked"):
+        make_plan(**flags)
+
+
+def test_code_is_copied_into_the_run_directory_and_decides_the_run_id(
+    make_plan: MakePlan, tmp_path: Path
+) -> None:
+    code = tmp_path / "inputs.py"
+    runs = []
+    for text in ("def make(images, records):\n    return images\n", "make = None\n"):
+        code.write_text(text)
+        plan = make_plan(adapter=f"{code}:make", out=tmp_path / f"run{len(runs)}")
+        runs.append(write_run_dir(plan))
+        assert (runs[-1].dir / "adapter.py").read_text() == text
+        assert read_run(runs[-1].dir) == runs[-1]
+    assert runs[0].spec.adapter == "adapter.py:make"
+    assert runs[0].run_id != runs[1].run_id
+    assert len({make_plan().run.run_id, *(run.run_id for run in runs)}) == 3
+
+
+def test_code_that_is_not_there_is_named(make_plan: MakePlan, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"--adapter .*gone.py: cannot be read"):
+        make_plan(adapter=f"{tmp_path}/gone.py:make")
 
 
 def make_plan_again(make_plan: MakePlan, tmp_path: Path) -> Plan:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from producer.spec import default_task, resolve_spec
+from producer.spec import default_task, read_document, resolve_spec
 from shared.errors import SpecError
 from shared.inspection import Inspection
 from shared.model_spec import InputSpec, ModelSpec
@@ -30,7 +30,9 @@ def resolve(make_settings: Callable[..., Settings], tiny_inspection: Inspection,
         if text is not None:
             (tmp_path / "model.toml").write_text(text)
         settings = make_settings(model=tmp_path / "model.keras", **flags)
-        return resolve_spec(settings, replace(tiny_inspection, **(model or {})), labels)
+        document, where = read_document(settings)
+        inspection = replace(tiny_inspection, **(model or {}))
+        return resolve_spec(document, where, tmp_path / "model.keras", inspection, labels)
 
     return run
 
@@ -127,7 +129,7 @@ def test_one_sigmoid_unit_tells_two_classes_apart(resolve: Resolve) -> None:
         ({"size": "64"}, {}, "--size: HEIGHT,WIDTH in pixels is wanted, received '64'"),
         ({"thresholds": "mel"}, {}, "--thresholds: CLASS=PROBABILITY is wanted, received 'mel'"),
         ({}, {"input_shapes": ((None, None, 3),)}, "the model takes any size. Name one with --size"),
-        ({}, {"input_shapes": ((32, 32, 3), (10,))}, r"inputs of shapes \[\[32, 32, 3\], \[10\]\] received"),
+        ({}, {"input_shapes": ((32, 32, 3), (10,))}, "takes 32×32×3 and 10, not one image .* --adapter"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_the_model_is_refused(
@@ -142,6 +144,28 @@ def test_a_model_of_any_size_takes_the_one_that_is_named(resolve: Resolve) -> No
     assert (spec.input.size, spec.input.channels) == ((48, 64), 3)
 
 
-def test_code_of_models_is_refused_not_ignored(resolve: Resolve) -> None:
-    with pytest.raises(SpecError, match=r"model\.toml: \[code\] and \[inputs\] are not supported"):
-        resolve('[code]\nlayers = "layers.py"\n', scale="0..1")
+def test_code_is_where_the_spec_that_names_it_is_and_flags_mean_the_working_folder(
+    resolve: Resolve, tmp_path: Path, elsewhere: Path
+) -> None:
+    text = '[code]\nlayers = "layers.py"\n[inputs]\nadapter = "my/adapter.py:make"\n'
+    spec = resolve(text, scale="0..1")
+    assert spec.custom_layers == str(tmp_path / "layers.py")
+    assert spec.adapter == f"{tmp_path}/my/adapter.py:make"
+    spec = resolve(text, scale="0..1", custom_layers="own.py", adapter="inputs.py:make")
+    assert (spec.custom_layers, spec.adapter) == (str(elsewhere / "own.py"), f"{elsewhere}/inputs.py:make")
+
+
+def test_with_an_adapter_the_model_may_take_whatever_it_makes(resolve: Resolve) -> None:
+    spec = resolve(scale="0..1", adapter="a.py:make", model={"input_shapes": ((4,), (254, 254, 3))})
+    assert spec.input.size == (254, 254)
+    assert resolve(scale="0..1", adapter="a.py:make", size="64,64").input.size == (64, 64)
+
+
+def test_an_adapter_without_a_function_is_refused(resolve: Resolve) -> None:
+    with pytest.raises(SpecError, match=r"adapter: FILE.py:FUNCTION is wanted, received 'adapter.py'"):
+        resolve(scale="0..1", adapter="adapter.py")
+
+
+def test_an_architecture_and_its_outputs_are_kept(resolve: Resolve) -> None:
+    spec = resolve('[weights]\narchitecture = "resnet50-gap"\n', scale="0..1", num_classes=3)
+    assert (spec.architecture, spec.num_classes) == ("resnet50-gap", 3)

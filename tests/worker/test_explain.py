@@ -143,7 +143,7 @@ def test_multilabel_explains_each_images_own_classes_over_their_thresholds(image
 
 def test_labels_are_explained_and_unknown_ones_give_nan(pooled, all_classes, images):
     labels = np.array([[2], [-1], [0], [1]], np.int32)
-    found = explainer_of(pooled.model, ExplainRequest((CAM, MID), Targets("label", 1)), 4)(images, labels)
+    found = explainer_of(pooled.model, ExplainRequest((CAM, MID), Targets("label", 1)), 4)((images,), labels)
     assert found.targets.tolist() == labels.tolist()
     for pair in (CAM, MID):
         assert np.isnan(found.attributions[pair][1]).all()
@@ -223,12 +223,12 @@ def test_attributions_resized_to_the_input_are_those_of_opencv(pooled, all_class
 
 def test_an_images_results_depend_neither_on_the_rest_of_the_batch_nor_on_padding(pooled, images):
     explainer = explainer_of(pooled.model, ExplainRequest((CAM, LAST, MID), PREDICTED), 4)
-    first = explainer(images, UNUSED)
+    first = explainer((images,), UNUSED)
     padded = np.zeros_like(images)
     padded[0] = images[2]
     others = np.stack([1e3 * images[0], images[2], np.full_like(images[0], np.nan), images[1]])
     for batch, place in ((padded, 0), (others, 1)):
-        again = explainer(batch, UNUSED)
+        again = explainer((batch,), UNUSED)
         assert_near(again.logits[place], first.logits[2], 1e-6)
         assert again.targets[place] == first.targets[2]
         for pair, values in first.attributions.items():
@@ -257,7 +257,7 @@ def test_attributions_of_maps_that_are_zero_stay_zero(images):
 def test_nothing_is_compiled_twice(pooled, images):
     explainer = explainer_of(pooled.model, ExplainRequest((MID,), PREDICTED), 4)
     for _ in range(3):
-        explainer(images, UNUSED)
+        explainer((images,), UNUSED)
     assert explainer._compiled.experimental_get_tracing_count() == 1
 
 
@@ -274,8 +274,8 @@ def test_a_model_that_xla_cannot_compile_is_explained_without_and_said_so_once(i
     built = centred(Net(lively(keras.Model(inputs, outputs)), before, dense))
     explainer = explainer_of(built.model, ExplainRequest((("cam", "text"),), PREDICTED), 4)
     with caplog.at_level(logging.WARNING, "worker.explain"):
-        found = explainer(images, UNUSED)
-        again = explainer(images, UNUSED)
+        found = explainer((images,), UNUSED)
+        again = explainer((images,), UNUSED)
     assert [record.message.startswith("XLA cannot compile this model") for record in caplog.records] == [True]
     weights = built.dense.kernel.numpy()
     expected = [
@@ -298,5 +298,5 @@ def test_an_error_of_the_model_itself_is_not_taken_for_one_of_xla_twice(images, 
     explainer = explainer_of(model, ExplainRequest((("cam", "conv"),), PREDICTED), 4)
     explainer._compiled = explainer._plain
     with pytest.raises(tf.errors.InvalidArgumentError, match="only night images"):
-        explainer(images, UNUSED)
+        explainer((images,), UNUSED)
     assert caplog.records == []

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 from tiny_models import conv_maps, lively, nested_net, net, residual_net
 
@@ -113,26 +114,9 @@ def test_what_depends_on_a_slot_leaves_out_the_slot_and_what_bypasses_it():
     assert not {slot(graph, "mid2"), slot(graph, "skip2"), slot(graph, "out1")} & downstream
 
 
-def test_only_feature_maps_of_known_size_have_pixels():
-    inputs = keras.Input((None, None, 3))
-    model = keras.Model(
-        inputs, layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(4, 3, name="c")(inputs))
-    )
-    graph = flatten_model(model)
-    assert not graph.has_pixels(slot(graph, "c"))
+def test_only_feature_maps_have_pixels():
     graph = flatten_model(net("gap, dense softmax").model)
     assert graph.has_pixels(slot(graph, "conv2")) and not graph.has_pixels(slot(graph, "pool"))
-
-
-class OwnCall(keras.Model):
-    """A subclassed model."""
-
-    def __init__(self):
-        super().__init__()
-        self.dense = layers.Dense(3)
-
-    def call(self, inputs):
-        return self.dense(inputs)
 
 
 class OwnTraining(keras.Model):
@@ -142,9 +126,74 @@ class OwnTraining(keras.Model):
         raise NotImplementedError
 
 
-def test_a_model_class_with_a_call_of_its_own_is_refused():
-    with pytest.raises(ModelError, match=r"is a OwnCall, a class of its own.*Functional and Sequential"):
-        flatten_model(OwnCall())
+class Traced(keras.Model):
+    """A model class of its own, made of Keras layers and operators alone."""
+
+    def __init__(self, backbone: keras.Model, **keywords):
+        super().__init__(**keywords)
+        self.backbone = backbone
+        self.pool = layers.GlobalAveragePooling2D(name="pool")
+
+    def call(self, inputs, training=False):
+        return self.pool(self.backbone(2 * inputs - 1, training=training))
+
+
+class Untraceable(keras.Model):
+    """A model class that calls TensorFlow, which knows nothing of symbolic tensors."""
+
+    def call(self, inputs):
+        return tf.reduce_mean(inputs, axis=(1, 2))
+
+
+def backbone() -> keras.Model:
+    """A backbone that takes images of any size, as keras.applications make them."""
+    inputs = keras.Input((None, None, 3))
+    return keras.Model(inputs, layers.Conv2D(4, 3, 2, padding="same", name="c")(inputs), name="backbone")
+
+
+def test_a_model_class_with_a_call_of_its_own_is_traced():
+    model = Traced(backbone())
+    model(np.zeros((1, 32, 32, 3), np.float32))
+    graph = flatten_model(model)
+    assert names(graph) == ["multiply", "subtract", "backbone/c", "pool"]
+    assert graph.shapes[slot(graph, "backbone/c")] == (None, 16, 16, 4)
+    inputs = keras.Input((32, 32, 3))
+    assert names(flatten_model(keras.Model(inputs, Traced(backbone(), name="inner")(inputs)))) == [
+        "inner/multiply",
+        "inner/subtract",
+        "inner/backbone/c",
+        "inner/pool",
+    ]
+
+
+def test_a_model_class_that_keras_cannot_trace_is_refused_with_the_way_out():
+    model = Untraceable()
+    model(np.zeros((1, 32, 32, 3), np.float32))
+    with pytest.raises(ModelError, match=r"is a Untraceable, whose call\(\) Keras cannot trace.*keras.ops"):
+        flatten_model(model)
+
+
+def test_a_backbone_of_open_size_has_the_size_of_what_it_is_called_on():
+    inputs = keras.Input((64, 32, 3))
+    graph = flatten_model(keras.Model(inputs, layers.GlobalAveragePooling2D()(backbone()(inputs))))
+    assert graph.shapes[slot(graph, "backbone/c")] == (None, 32, 16, 4)
+
+
+def test_a_model_of_open_size_takes_the_size_that_is_asked_for():
+    model = keras.Sequential([backbone(), layers.GlobalAveragePooling2D()])
+    graph = flatten_model(model, (64, 32))
+    assert graph.shapes[graph.inputs[0]] == (None, 64, 32, 3)
+    assert graph.shapes[slot(graph, "backbone/c")] == (None, 32, 16, 4)
+    with pytest.raises(ModelError, match=r"\(None, None, None, 3\), which leaves its size open.*--size"):
+        flatten_model(model)
+
+
+def test_a_backbone_that_is_used_twice_has_its_layers_once_for_each_call():
+    inputs = keras.Input((32, 32, 3))
+    twice = backbone()
+    maps = layers.Subtract()([twice(inputs), twice(layers.Rescaling(2.0)(inputs))])
+    graph = flatten_model(keras.Model(inputs, layers.GlobalAveragePooling2D()(maps)))
+    assert [name for name in names(graph) if name.startswith("backbone")] == ["backbone/c", "backbone/c:1"]
 
 
 def test_a_model_class_that_only_trains_differently_is_as_good_as_functional():

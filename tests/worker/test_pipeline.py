@@ -39,7 +39,7 @@ def model_path(built, tmp_path_factory) -> Path:
 def engine(built) -> Engine:
     """Batches of four, so that a shard of seven takes two, the second padded."""
     explainer = Explainer(loaded(built.model), spec_of(built.model, "multiclass"), REQUEST, 4)
-    return Engine(explainer, ImageReader(2), parse_path_map(()).here)
+    return Engine(explainer, None, ImageReader(2), parse_path_map(()).here)
 
 
 @pytest.fixture
@@ -160,6 +160,6 @@ def test_images_are_read_where_this_machine_has_them(tmp_path, paths, model_path
     elsewhere = [Path("/mnt/of/the/producer") / path.name for path in paths]
     run = write_run(tmp_path / "run", model_path, elsewhere)
     here = parse_path_map((f"/mnt/of/the/producer={paths[0].parent}",)).here
-    make(run, Engine(engine.explainer, engine.reader, here))
+    make(run, Engine(engine.explainer, None, engine.reader, here))
     with h5py.File(run.shard_path(0)) as shard:
         assert (shard["status"][:] == Status.OK).all()

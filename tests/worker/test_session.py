@@ -4,6 +4,7 @@ from pathlib import Path
 
 import h5py
 import pytest
+import tensorflow as tf
 from tiny_runs import write_model, write_run
 
 from shared.errors import MessageError, ModelError, OutOfReachError, StorageError
@@ -61,14 +62,14 @@ def test_the_model_is_loaded_once_for_all_runs_of_it_and_compiled_once_for_each(
     loads: list[Path] = []
     load_model = session_module.load_model
     monkeypatch.setattr(
-        session_module, "load_model", lambda path, trust: loads.append(path) or load_model(path, trust)
+        session_module, "load_model", lambda source, trust: loads.append(source) or load_model(source, trust)
     )
     other = new_run(run.dir.parent / "other", tmp_path, image_dir)
     explainers = set()
     for shard in (0, 1):
         for planned in (run, other):
             session.make(session.find_run(task_of(planned, shard)), task_of(planned, shard))
-            explainers.add(id(session._explainers[planned.run_id]))
+            explainers.add(id(session._engines[planned.run_id]))
     assert (len(loads), len(explainers)) == (1, 2)
     assert run.published_shards() == other.published_shards() == {0, 1}
 
@@ -80,7 +81,7 @@ def test_another_model_takes_the_place_of_the_first(session, run, tmp_path, imag
         run.dir.parent / "other", tmp_path / "other.keras", sorted(image_dir.iterdir()), shard_size=4
     )
     session.make(session.find_run(task_of(other)), task_of(other))
-    assert list(session._explainers) == [other.run_id]
+    assert list(session._engines) == [other.run_id]
     assert other.published_shards() == {0}
 
 
@@ -145,3 +146,31 @@ def test_a_worker_with_other_mount_points_finds_run_and_model(run, runs_root, tm
     found = session.find_run(task)
     assert (found.dir, found.model_path) == (run.dir, Path("/cluster/model.keras"))
     assert session.make(found, task) and run.published_shards() == {0}
+
+
+def test_batches_are_halved_until_the_memory_takes_them_and_stay_so(session, run, runs_root, monkeypatch):
+    """The memory that runs out is a fake: there is no GPU here."""
+    make_shard, sizes = session_module.make_shard, []
+
+    def short_of_memory(run, task, records, engine, on_rows):
+        sizes.append(engine.explainer.batch_size)
+        if sizes[-1] > 1:
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+        return make_shard(run, task, records, engine, on_rows)
+
+    monkeypatch.setattr(session_module, "make_shard", short_of_memory)
+    session = Session(Settings(runs_root=runs_root))
+    session._batch_size = 4
+    for shard in (0, 1):
+        assert session.make(session.find_run(task_of(run, shard)), task_of(run, shard))
+    assert sizes == [4, 2, 1, 1]
+
+
+def test_a_batch_size_that_was_asked_for_and_does_not_fit_is_an_error(run, runs_root, monkeypatch):
+    def no_memory(*_):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
+
+    monkeypatch.setattr(session_module, "make_shard", no_memory)
+    session = Session(Settings(runs_root=runs_root, batch_size=4))
+    with pytest.raises(ModelError, match="does not take batches of 4 images.*smaller --batch-size"):
+        session.make(session.find_run(task_of(run)), task_of(run))

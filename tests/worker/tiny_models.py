@@ -14,6 +14,7 @@ from worker.explain import Explained, Explainer
 from worker.graph import flatten_model
 from worker.head import find_head
 from worker.model import LoadedModel
+from worker.precision import stored_policies
 
 CLASSES = 3
 PREDICTED = Targets("predicted", 1)
@@ -143,7 +144,7 @@ def residual_net() -> Net:
 def loaded(model: keras.Model) -> LoadedModel:
     """Return a model in memory as `load_model` returns one from a file."""
     graph = flatten_model(model)
-    return LoadedModel("in memory", model, graph, find_head(graph))
+    return LoadedModel("in memory", model, graph, find_head(graph), stored_policies(model))
 
 
 def spec_of(model: keras.Model, task: str, thresholds: dict[str, float] | None = None) -> ModelSpec:
@@ -165,4 +166,4 @@ def explain(
 ) -> Explained:
     """Explain images as one batch, their labels unknown."""
     unknown = np.full((len(images), request.targets.ranks), -1, np.int32)
-    return explainer_of(model, request, len(images), spec)(images, unknown)
+    return explainer_of(model, request, len(images), spec)((images,), unknown)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from tiny_models import ALL, net, spec_of
 
 from shared.images import MAX_PIXELS
+from shared.model_source import ModelSource
 from shared.request import ExplainRequest
 from shared.run import ImageSource, MetadataSource, Records, Run, read_run, records_to_table, run_to_dict
 from worker.model import load_model
@@ -27,7 +28,7 @@ def write_model(path: Path) -> keras.Model:
 
 def write_run(run_dir: Path, model_path: Path, image_paths: list[Path | None], shard_size: int = 7) -> Run:
     """Write run.json and the manifest; image i has the id image<i> and the label i % 4 - 1 (-1 unknown)."""
-    loaded = load_model(model_path, trust_model=False)
+    loaded = load_model(ModelSource(model_path), trust_model=False)
     number = len(image_paths)
     records = Records(
         image_ids=[f"image{index}" for index in range(number)],

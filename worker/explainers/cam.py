@@ -18,14 +18,3 @@ def cam(feature_maps: Any, class_weights: Any) -> Any:
         float32 (batch, ranks, height, width), signed; its mean over the pixels is the logit less its bias.
     """
     return tf.einsum("bhwk,brk->brhw", feature_maps, class_weights)
-
-
-def gradcam_of_pooled_linear_head(feature_maps: Any, class_weights: Any) -> Any:
-    """Return Grad-CAM where average pooling and one linear layer follow: CAM / (height·width).
-
-    There d logit / d f_k(y, x) = w_k / (height·width) at every pixel (Selvaraju et al. 2017, sec. 3.1).
-
-    Args, returns: as `cam`; in units of the logit.
-    """
-    pixels = tf.cast(tf.shape(feature_maps)[1] * tf.shape(feature_maps)[2], tf.float32)
-    return cam(feature_maps, class_weights) / pixels
