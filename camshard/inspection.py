@@ -36,12 +36,13 @@ def inspect_and_write(settings: Settings) -> None:
     if bool(settings.metadata) != bool(settings.images):
         given, lacking = ("--metadata", "--images") if settings.metadata else ("--images", "--metadata")
         raise SettingsError(f"{given} without {lacking}: labelled images are tried with both, or not at all.")
+    spec_path = settings.spec or spec_path_beside(settings.model)
+    settings = settings.model_copy(update={"spec": spec_path if spec_path.exists() else None})
     document, _ = read_document(settings)
-    source = model_source(settings.model, document)
+    source = model_source(Path(str(settings.model)), document)
     inspection = inspect_file(source, settings.trust_model)
     _print_inspection(inspection)
-    json_path = inspection_path_beside(settings.model)
-    spec_path = settings.spec or spec_path_beside(settings.model)
+    json_path = inspection_path_beside(source.path)
     try:
         json_path.write_text(inspection_to_json(inspection, source), encoding="utf-8")
     except OSError as error:
@@ -59,8 +60,7 @@ def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> 
     from worker.trial import try_inputs
 
     assert settings.model is not None
-    begun = spec_path if spec_path.exists() else None
-    tried = settings.model_copy(update={"spec": begun, "scale": settings.scale or "0..1"})
+    tried = settings.model_copy(update={"scale": settings.scale or "0..1"})
     spec, sample = _labelled_sample(tried, inspection)
     labels = sample.labels
     model = load_model(model_source(settings.model, spec_to_dict(spec)), settings.trust_model)
