@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 _NUMBER = re.compile(r"[+-]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)  # int64 has no more digits
 _INT64 = np.iinfo(np.int64)
 _NO_NUMBER = ("na", "n/a", "nan", "null", "none")  # what stands for a blank among numbers
 

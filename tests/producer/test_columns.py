@@ -49,3 +49,8 @@ def test_whatever_would_be_altered_stays_text(cells: list[str | None]) -> None:
     column = column_from_text(pd.Series(cells, dtype="str"))
     assert column.dtype == "str"
     assert [None if pd.isna(cell) else cell for cell in column] == cells
+
+
+def test_a_cell_of_thousands_of_digits_stays_text() -> None:
+    cells = ["1" * 5_000, "1"]
+    assert column_from_text(pd.Series(cells, dtype="str")).tolist() == cells
