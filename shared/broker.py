@@ -86,12 +86,12 @@ def check_broker(app: Celery) -> None:
 def _check_url(url: str) -> None:
     try:
         parse_url(url)
-    except (ValueError, TypeError):  # a port that is no number; host or password once more after the ?
+    except (ValueError, TypeError, KeyError):  # a wrong port; a host, or a wrong option, after the ?
         # its text may hold a part of the password
         raise BrokerError(
             f"broker {without_password(url)}: no URL like redis://user:password@host:6379/0. "
             "Characters such as / # @ in a password are written as %2F %23 %40; host and password stand "
-            "before the ? alone."
+            "before the ? alone, and ssl_cert_reqs after it is required, optional or none."
         ) from None
 
 

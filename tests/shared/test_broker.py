@@ -51,6 +51,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
         ),
         ("redis://:sec/secret@127.0.0.1/0", r"broker redis://\*\*: no URL .* written as %2F"),
         ("redis://h/0?password=secret", r"broker redis://h/0: no URL .* before the \? alone"),
+        ("rediss://:secret@h/0?ssl_cert_reqs=some", r"broker rediss://:\*\*@h/0: no URL .* optional or none"),
         ("localhost:6379", "a Redis URL is wanted"),
     ],
 )
