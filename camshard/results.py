@@ -217,7 +217,7 @@ class Results:
 
 
 def _check_size(size: tuple[int, int]) -> None:
-    if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
+    if np.shape(size) != (2,) or not all(isinstance(side, Integral) and side > 0 for side in size):
         raise RequestError(f"size: (height, width) in pixels is wanted, received {size!r}.")
 
 

@@ -90,7 +90,7 @@ def test_what_is_not_there_is_said(results_dir: Run, arguments: dict[str, object
         open_run(results_dir.dir).attribution(**arguments)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("size", [(0, 5), (5, -1), (5, 6, 3), (5.0, 6.0), ()])
+@pytest.mark.parametrize("size", [(0, 5), (5, -1), (5, 6, 3), (5.0, 6.0), (), 5])
 def test_a_heatmap_without_pixels_is_refused(results_dir: Run, size: tuple[int, int]) -> None:
     with pytest.raises(RequestError, match=r"size: \(height, width\) in pixels is wanted, received"):
         open_run(results_dir.dir).heatmap("a", "cam", size=size)
