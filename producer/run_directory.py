@@ -1,6 +1,7 @@
 """The run directory of a plan: write it, or find it there and go on."""
 
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,9 +65,12 @@ def check_run_dir(run: Run) -> None:
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return the path itself if it exists, else the nearest folder above it that does."""
+    """Return the path itself if it exists, else the nearest folder above it that does.
+
+    What may not be looked at, or has too long a name, counts as not there.
+    """
     path = path.absolute()
-    return next(one for one in (path, *path.parents) if one.exists())
+    return next(one for one in (path, *path.parents) if os.path.exists(one))
 
 
 def deciding_parts(run: Run) -> dict[str, Any]:

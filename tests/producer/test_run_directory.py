@@ -105,7 +105,7 @@ def test_records_alone_may_differ(make_plan: MakePlan, tmp_path: Path) -> None:
 
 def test_a_run_directory_that_cannot_be_written_is_refused(make_plan: MakePlan, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+    for out in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("long" * 75)):
         with pytest.raises(RunError, match=f"{out}: the run directory cannot be written: .*--out"):
             write_run_dir(make_plan(out=out))
         with pytest.raises(RunError, match=f"{out}: the run directory cannot be written: .*--out"):
