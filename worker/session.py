@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from shared.attempts import worker_name
-from shared.errors import MessageError, ModelError, OutOfReachError, RunError, StorageError
+from shared.errors import MessageError, ModelError, OutOfReachError, RunError
 from shared.heartbeat import Heart
 from shared.messages import ShardTask
 from shared.model_source import ModelSource, file_sha256
@@ -148,10 +148,7 @@ def this_session() -> Session:
 
 def _records_of(run: Run, task: ShardTask) -> Records:
     """Read the shard's records from the manifest; the message's ids must be theirs."""
-    try:
-        records = run.shard_records(task.shard)
-    except OSError as error:
-        raise StorageError(f"{run.manifest_path}: reading failed: {error}.") from error
+    records = run.shard_records(task.shard)
     if tuple(records.image_ids) != task.image_ids:
         raise MessageError(
             f"{run.dir}, shard {task.shard}: the message's image ids are not those of the manifest."
