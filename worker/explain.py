@@ -12,6 +12,7 @@ from shared.methods import ACTIVATIONS, GRADIENTS, METHODS, POOLED_LINEAR_HEAD
 from shared.model_spec import ModelSpec
 from shared.request import ExplainRequest
 from worker.explainers import explainer
+from worker.fusion import FusedNorm, fuse
 from worker.graph import Step
 from worker.model import LoadedModel
 from worker.precision import compute_in_float32, set_precision
@@ -41,9 +42,15 @@ class Explained(NamedTuple):
 
 
 class Explainer:
-    """Explains batches of one constant size, so that nothing is compiled twice."""
+    """Explains batches of one constant size, so that nothing is compiled twice.
 
-    def __init__(self, model: LoadedModel, spec: ModelSpec, request: ExplainRequest, batch_size: int):
+    Args:
+        xla: compile with XLA, for GPUs. On CPUs TensorFlow's own kernels are faster (docs/performance.md).
+    """
+
+    def __init__(
+        self, model: LoadedModel, spec: ModelSpec, request: ExplainRequest, batch_size: int, xla: bool = False
+    ):
         self.batch_size = batch_size
         self._model = model
         self._spec = spec
@@ -54,8 +61,12 @@ class Explainer:
             for slot in graph.inputs
         ]
         signature = [inputs, tf.TensorSpec((batch_size, request.targets.ranks), tf.int32)]
-        self._compiled = tf.function(self._explain, input_signature=signature, jit_compile=True)
-        self._plain = tf.function(self._explain, input_signature=signature)
+        self._plain = tf.function(self._explain, input_signature=signature, autograph=False)
+        self._compiled = (
+            tf.function(self._explain, input_signature=signature, autograph=False, jit_compile=True)
+            if xla
+            else self._plain
+        )
 
     def __call__(self, inputs: Sequence[np.ndarray], label_targets: np.ndarray) -> Explained:
         """Explain what the model takes, (batch, …) an input, with int32 (batch, ranks) label targets.
@@ -77,14 +88,14 @@ class Explainer:
         """Runs once, when it is compiled."""
         self._set_precision()
         values = dict(zip(self._model.graph.inputs, inputs, strict=True))
-        for step in self._model.graph.steps:
-            if step not in self._steps_behind:
-                step.call(values)
+        before, behind = self._steps()
+        for step in before:
+            step.call(values)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             for slot in (slot for slot in self._watched if slot in values):
                 values[slot] = tf.cast(values[slot], tf.float32)  # or gradients would be in its precision
                 tape.watch(values[slot])
-            for step in self._steps_behind:
+            for step in behind:
                 step.call(values)
             logits, probabilities = scores_of(self._model.head, self._spec, values)
             predictions = predict(self._spec, probabilities)
@@ -103,8 +114,9 @@ class Explainer:
 
     def _set_precision(self) -> None:
         """Have the layers compute as asked for, and in float32 where gradients flow back through them."""
+        graph = self._model.graph
         set_precision(self._model.policies, self._request.precision)
-        compute_in_float32(step.operation for step in self._steps_behind)
+        compute_in_float32(step.operation for step in graph.steps if self._reached.intersection(step.outputs))
 
     @cached_property
     def _watched(self) -> tuple[int, ...]:
@@ -117,11 +129,17 @@ class Explainer:
         return tuple(dict.fromkeys(slots))
 
     @cached_property
-    def _steps_behind(self) -> tuple[Step, ...]:
-        """The steps that the tape must see: those behind the earliest of these layers; else the head."""
-        graph, head = self._model.graph, self._model.head
-        behind = graph.downstream(set(self._watched) or {head.last})
-        return tuple(step for step in graph.steps if behind.intersection(step.outputs))
+    def _reached(self) -> set[int]:
+        """The slots behind the earliest watched layer; where none is watched, behind the last."""
+        return self._model.graph.downstream(set(self._watched) or {self._model.head.last})
+
+    def _steps(self) -> tuple[list[Step | FusedNorm], list[Step | FusedNorm]]:
+        """Return the steps before the tape, and those that it must see."""
+        graph, head, reached = self._model.graph, self._model.head, self._reached
+        explained = {self._slot(layer) for layer in self._request.layers}
+        steps = fuse(graph, explained | {head.last, head.logits})
+        behind = [step for step in steps if reached.intersection(step.outputs)]
+        return [step for step in steps if not reached.intersection(step.outputs)], behind
 
     def _gradient_is_known(self, layer: str) -> bool:
         """Tell whether the gradient needs no tape: pooled linear head, last layer, logits."""

@@ -39,9 +39,9 @@ class Session:
         self._settings = settings
         self._root = (settings.runs_root or Path.cwd()).resolve()
         self._paths = parse_path_map(settings.map)
-        has_gpu = prepare_tensorflow()
+        self._has_gpu = prepare_tensorflow()
         self._reader = ImageReader(settings.read_threads)
-        self._batch_size = settings.batch_size or (_BATCH_SIZE_GPU if has_gpu else _BATCH_SIZE_CPU)
+        self._batch_size = settings.batch_size or (_BATCH_SIZE_GPU if self._has_gpu else _BATCH_SIZE_CPU)
         self._model: LoadedModel | None = None
         self._source: ModelSource | None = None
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -114,7 +114,8 @@ class Session:
         if run.run_id not in self._engines:
             remove_abandoned(run)
             model = self._model_for(run)
-            explainer = Explainer(model, run.spec, run.request, min(self._batch_size, run.shard_size))
+            batch_size = min(self._batch_size, run.shard_size)
+            explainer = Explainer(model, run.spec, run.request, batch_size, xla=self._has_gpu)
             adapter = adapter_of(run, model.graph, self._settings.trust_model)
             self._engines[run.run_id] = Engine(explainer, adapter, self._reader, self._paths.here)
             if len(self._engines) > _ENGINES_KEPT:

@@ -155,10 +155,14 @@ def spec_of(model: keras.Model, task: str, thresholds: dict[str, float] | None =
 
 
 def explainer_of(
-    model: keras.Model, request: ExplainRequest, batch_size: int, spec: ModelSpec | None = None
+    model: keras.Model,
+    request: ExplainRequest,
+    batch_size: int,
+    spec: ModelSpec | None = None,
+    xla: bool = False,
 ) -> Explainer:
     """Return the compiled explainer of a model in memory."""
-    return Explainer(loaded(model), spec or spec_of(model, "multiclass"), request, batch_size)
+    return Explainer(loaded(model), spec or spec_of(model, "multiclass"), request, batch_size, xla)
 
 
 def explain(
