@@ -8,13 +8,16 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.end_to_end import measure_end_to_end
-from benchmarks.memory import measure_memory
+from benchmarks.exporting import measure_exporting
+from benchmarks.memory import measure_memory, measure_memory_of_small_model
+from benchmarks.reading import measure_reading
 from benchmarks.resnet import make_resnet50
 from camshard.lesions import make_lesion_set
 
 RESULTS_PATH = Path(__file__).parent / "results" / "latest.json"
 _ROUNDS = int(os.environ.get("CAMSHARD_BENCH_ROUNDS", "3"))
 _EXPLAIN_ROUNDS = int(os.environ.get("CAMSHARD_BENCH_EXPLAIN_ROUNDS", "12"))
+_RECORDS = int(os.environ.get("CAMSHARD_BENCH_RECORDS", "1000000"))
 _IMAGES = int(os.environ.get("CAMSHARD_BENCH_IMAGES", "320"))
 
 
@@ -27,17 +30,24 @@ def main() -> None:
         make_resnet50(model_path, images[:48])
         figures = _measure_explaining(model_path, Path(folder) / "images")
         figures |= measure_end_to_end(metadata, model_path, Path(folder), _ROUNDS)
-        memory = measure_memory(metadata, model_path, Path(folder))
+        memory = {
+            "worker_memory": measure_memory(metadata, model_path, Path(folder)),
+            "worker_memory_small_model": measure_memory_of_small_model(images[:8], Path(folder) / "small"),
+        }
+        reading = measure_reading(Path(folder) / "reading", _RECORDS)
+        exporting = {"export_overlays": measure_exporting(images, Path(folder))}
     RESULTS_PATH.parent.mkdir(exist_ok=True)
-    RESULTS_PATH.write_text(json.dumps({**figures, "worker_memory": memory}, indent=1) + "\n")
+    RESULTS_PATH.write_text(json.dumps(figures | memory | reading | exporting, indent=1) + "\n")
     print(f"\n{'name':<20} {'images/s':>9} {'spread':>7} {'ratio to forward':>17}")
     for name, figure in figures.items():
         print(
             f"{name:<20} {figure['images_per_s']:>9.2f} {figure['spread']:>7.1%} "
             f"{figure['ratio_to_forward']:>17.3f}"
         )
-    for name, megabytes in memory.items():
-        print(f"worker_memory {name}: {megabytes:.0f}")
+    for name, held in memory.items():
+        print(f"{name}:", ", ".join(f"{when} {megabytes:.0f}" for when, megabytes in held.items()))
+    for name, answer in (reading | exporting).items():
+        print(f"{name}:", ", ".join(f"{what} {value:.4g}" for what, value in answer.items()))
     print(f"wrote {RESULTS_PATH}")
 
 

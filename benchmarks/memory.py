@@ -1,5 +1,6 @@
-"""Memory of the one process that computes, after few and after many shards."""
+"""Memory of the one process that computes, early and late in a run."""
 
+import os
 import subprocess
 import sys
 import time
@@ -9,8 +10,26 @@ from pathlib import Path
 
 import psutil
 
-_SHARD_SIZE = 3
-_FEW, _MANY = 10, 100  # shards; _MANY fit into the 320 images of the benchmark
+from benchmarks.small_net import make_small_net
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run whose memory is looked at twice.
+
+    Attributes:
+        shard_size: a multiple of the batch size.
+        few, many: after how many shards; the run ends with the second.
+    """
+
+    metadata: Path
+    image_dir: Path
+    model_path: Path
+    run_dir: Path
+    batch_size: int
+    shard_size: int
+    few: int
+    many: int
 
 
 @dataclass(frozen=True)
@@ -29,29 +48,55 @@ class Look:
 
 
 def measure_memory(metadata: Path, model_path: Path, folder: Path) -> dict[str, float]:
-    """Return what a worker held after 10 and after 100 shards (or as many as the images make), in MB.
+    """Return what a worker with a large model held after 10 and after 100 batches of 3 images, in MB.
 
     The peak is mostly that of loading and compiling the model; growth from shard to shard shows in what is
     resident.
     """
-    images = sum(1 for _ in (metadata.parent / "images").glob("*.jpg"))
-    most = min(_MANY, images // _SHARD_SIZE)
-    looks = list(_look_on(_command(metadata, model_path, folder / "memory", most), folder / "memory"))
+    image_dir = metadata.parent / "images"
+    most = min(100, sum(1 for _ in image_dir.glob("*.jpg")) // 3)
+    few = min(10, most)
+    return _measure(Case(metadata, image_dir, model_path, folder / "memory", 3, 3, few, most))
+
+
+def measure_memory_of_small_model(image_paths: list[Path], folder: Path) -> dict[str, float]:
+    """Return what a worker with a small model held after 200 and after 2,000 batches of 4 images, in MB.
+
+    8,000 records name some few images, through links with names of their own.
+    """
+    folder.mkdir()
+    model_path, image_dir = make_small_net(folder / "small.keras"), folder / "images"
+    metadata = _write_records(folder / "metadata.csv", image_dir, image_paths, count=8_000)
+    return _measure(Case(metadata, image_dir, model_path, folder / "run", 4, 32, few=25, many=250))
+
+
+def _write_records(csv_path: Path, image_dir: Path, image_paths: list[Path], count: int) -> Path:
+    image_dir.mkdir()
+    ids = [f"image{number:05d}" for number in range(count)]
+    for number, image_id in enumerate(ids):
+        os.link(image_paths[number % len(image_paths)], image_dir / f"{image_id}.jpg")
+    csv_path.write_text("\n".join(["image_id", *ids]) + "\n")
+    return csv_path
+
+
+def _measure(case: Case) -> dict[str, float]:
+    looks = list(_look_on(_command(case), case.run_dir))
     figures = {}
-    for shards in sorted({min(_FEW, most), most}):
+    for shards in sorted({case.few, case.many}):
         look = next(one for one in looks if one.shards >= shards)
         if look.pid != looks[-1].pid:
             raise RuntimeError("the worker was replaced in mid-run; its memory cannot be compared")
-        figures |= {f"rss_mb_{shards}_shards": look.rss_mb, f"peak_mb_{shards}_shards": look.peak_mb}
+        batches = shards * case.shard_size // case.batch_size
+        figures |= {f"rss_mb_{batches}_batches": look.rss_mb, f"peak_mb_{batches}_batches": look.peak_mb}
     return figures
 
 
-def _command(metadata: Path, model_path: Path, run_dir: Path, shards: int) -> list[str]:
+def _command(case: Case) -> list[str]:
     return [
-        sys.executable, "-P", "-m", "camshard", "run", "--metadata", str(metadata), "--images",
-        str(metadata.parent / "images"), "--model", str(model_path), "--shard-size", str(_SHARD_SIZE),
-        "--batch-size", str(_SHARD_SIZE), "--limit", str(_SHARD_SIZE * shards), "--gpus", "none",
-        "--out", str(run_dir),
+        sys.executable, "-P", "-m", "camshard", "run", "--metadata", str(case.metadata), "--images",
+        str(case.image_dir), "--model", str(case.model_path), "--shard-size", str(case.shard_size),
+        "--batch-size", str(case.batch_size), "--limit", str(case.shard_size * case.many), "--gpus", "none",
+        "--out", str(case.run_dir),
     ]  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 import camshard
-from camshard.options import INSPECT, PLAN, WORKERS, takes
+from camshard.export.request import ExportRequest
+from camshard.options import INSPECT, PLAN, WORKERS, takes, takes_request
 from shared.errors import CamshardError, SettingsError
 from shared.settings import Settings
 
@@ -165,6 +166,46 @@ def status(
         if last:
             raise typer.Exit(job.exit_code(progress, 0))
         time.sleep(2)
+
+
+@app.command(rich_help_panel="Results")
+def verify(
+    run_dir: RunDir,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged and stray files aside in RUN/damaged; deletes none.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Read every file of a run and name what is damaged, foreign, stray or missing.
+
+    Exit code: 0 clean, 1 damage (also where --repair has just set it aside: verify again to see 0 or 4),
+    4 no damage, but an unfinished run.
+    """
+    from camshard import verify_display
+    from camshard.verify.run import verify_run
+
+    with verify_display.ReadingDisplay() as shown:
+        found = verify_run(run_dir, repair, shown.show)
+    if as_json:
+        typer.echo(verify_display.verification_to_json(found))
+    else:
+        verify_display.print_verification(found)
+    raise typer.Exit(found.exit_code)
+
+
+@app.command(rich_help_panel="Results")
+@takes_request(ExportRequest)
+def export(request: ExportRequest, run_dir: RunDir) -> None:
+    """Turn a run into a table, one HDF5 file, overlays, a figure or a FiftyOne dataset.
+
+    Exit code: 0, or 3 where images were skipped because there is nothing to draw.
+    """
+    from camshard import display
+    from camshard.export.write import export_run
+
+    outcome = export_run(run_dir, request)
+    display.console.print(str(outcome), markup=False)
+    raise typer.Exit(3 if outcome.skipped else 0)
 
 
 def main() -> None:

@@ -1,11 +1,12 @@
 """What the commands print: plans, progress, summaries."""
 
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, track
 from rich.progress import Progress as Bar
 
 from producer.plan import Plan, free_bytes, result_bytes
@@ -16,6 +17,8 @@ from shared.run import Run
 console = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 _PLAIN_EVERY_S = 5.0
+
+Item = TypeVar("Item")
 
 
 class ProgressDisplay:
@@ -52,6 +55,19 @@ class ProgressDisplay:
     def warn(self, text: str) -> None:
         """Show a warning above the bar."""
         errors.print(f"warning: {text}", markup=False)
+
+
+def count_up(items: Iterable[Item], total: int, noun: str) -> Iterator[Item]:
+    """Yield the items and show how many have come: a bar on a terminal, else a line every few seconds."""
+    if console.is_terminal:
+        yield from track(items, noun, total, console=console, transient=True)
+        return
+    last = time.monotonic()
+    for number, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - last >= _PLAIN_EVERY_S:
+            last = time.monotonic()
+            console.print(f"{number}/{total} {noun} ({number / total:.0%})")
 
 
 def progress_line(progress: Progress) -> str:

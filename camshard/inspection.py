@@ -17,7 +17,7 @@ from shared.errors import MetadataError, SettingsError, SpecError
 from shared.inspection import Inspection, inspection_path_beside, inspection_to_json
 from shared.model_source import model_source
 from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, spec_to_dict, spec_to_toml
-from shared.run import METADATA_PREFIX, Records
+from shared.records import METADATA_PREFIX, Records
 from shared.settings import Settings
 from worker.inspect import inspect_file
 

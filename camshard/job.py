@@ -12,12 +12,14 @@ from producer.holes import HoleFiller
 from producer.progress import AccuracyCheck, Progress, Watcher
 from shared.attempts import read_all_attempts
 from shared.broker import check_broker, embedded_broker, make_app
-from shared.errors import BrokerError, RunError
+from shared.errors import BrokerError, RunError, ShardError, StorageError
+from shared.finish import finish_run
 from shared.run import Run
 from shared.settings import Settings
 from shared.shard import remove_abandoned
 from worker.launch import Workers, local_workers
 from worker.process import require_tensorflow
+from worker.trusted_code import require_trust
 
 _LOOK_EVERY_S = 0.5
 _VAIN_REFILLS = 3
@@ -38,9 +40,12 @@ def run_locally(settings: Settings, run: Run, listener: Listener) -> Progress:
     Whatever ends this function, Ctrl-C too, ends broker and workers with it and leaves no half shard.
 
     Raises:
+        ModelError: code comes with the model, and is not trusted.
         BrokerError: no broker can be started or reached.
         RunError: workers take the tasks and make nothing of them.
     """
+    for name in run.code:
+        require_trust(run.dir / name, settings.trust_model)
     require_tensorflow()
     remove_abandoned(run)
     log_path = run.dir / "state" / "worker.log"
@@ -74,6 +79,8 @@ def follow(
         listener.progress(progress)
         for warning in filter(None, (check.warning(), trouble.warning(progress))):
             listener.warning(warning)
+        if progress.complete:
+            _finish(run, listener)
         if progress.complete or progress.hopeless:
             return progress
         holes.fill(progress)
@@ -83,6 +90,14 @@ def follow(
         if workers:
             workers.supervise()
         time.sleep(_LOOK_EVERY_S)
+
+
+def _finish(run: Run, listener: Listener) -> None:
+    """See to it that a complete run has its table and index; results can be read without."""
+    try:
+        finish_run(run)
+    except (ShardError, StorageError) as error:
+        listener.warning(f"table.parquet and index.h5 were not written: {error}")
 
 
 def publish_all(app: Celery, settings: Settings, run: Run, on_full: Callable[[int], None]) -> int:

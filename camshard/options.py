@@ -1,5 +1,6 @@
 """Command-line options made from the fields of `Settings`, so that flag, environment and TOML agree."""
 
+import dataclasses
 import inspect
 import types
 import typing
@@ -45,16 +46,44 @@ def takes(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             flags = {name: given.pop(name) for name in names}
             return command(load_settings(flags), **given)
 
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        options = [_option(name, Settings.model_fields[name]) for name in names]
-        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + options
-        with_settings.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        with_settings.__annotations__ = {one.name: one.annotation for one in parameters}
-        with_settings.__name__ = command.__name__
-        with_settings.__doc__ = command.__doc__
+        _sign(with_settings, command, [_option(name, Settings.model_fields[name]) for name in names])
         return with_settings
 
     return decorate
+
+
+def takes_request(kind: type[Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the fields of a dataclass as options; it receives one, as its first argument."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(kind)
+    ]
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        def with_request(**given: Any) -> Any:
+            request = kind(**{one.name: given.pop(one.name) for one in options})
+            return command(request, **given)
+
+        _sign(with_request, command, options)
+        return with_request
+
+    return decorate
+
+
+def _sign(wrapper: Any, command: Callable[..., Any], options: list[inspect.Parameter]) -> None:
+    """Let Typer see a command's own parameters, but its first one, and then the options."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + options
+    wrapper.__signature__ = inspect.Signature(parameters)
+    wrapper.__annotations__ = {one.name: one.annotation for one in parameters}
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
 
 
 def _option(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -1,47 +1,58 @@
-"""Open a run and read its results: table, attributions, heatmaps."""
+"""Open a run and read its results: table, attributions, heatmaps, pictures."""
 
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import cv2
-import h5py
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from shared.errors import IncompleteRunError, RequestError
-from shared.images import Region, input_region, read_image
-from shared.run import METADATA_PREFIX, Run, read_run
-from shared.shard import open_shard
-from shared.shard_layout import attribution_name
-from shared.status import Status
+from camshard.analysis.comparison import Comparison, compare
+from camshard.analysis.neighbours import nearest
+from camshard.analysis.statistics import attribution_statistics
+from camshard.dataset import make_dataset
+from camshard.heatmap import check_size, make_heatmap
+from camshard.notebook import results_html
+from camshard.opening import find_usable_files
+from camshard.overlay import draw_overlay
+from camshard.selection import Target, choose_attribution, choose_ranks
+from shared.errors import RequestError
+from shared.finish import is_current
+from shared.images import read_image
+from shared.places import Places, find_places
+from shared.run import Run, read_run
+from shared.shard import reading
+from shared.shard_files import ShardFile
+from shared.shard_layout import attribution_bytes, attribution_name
+from shared.table import build_table, read_digests, result_columns
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Floats = NDArray[np.float32]
-Target = str | int | None
+ImageIds = str | Sequence[str]
+
+_BLOCK_BYTES = 32 * 1024 * 1024
 
 
 def open_run(path: str | Path, partial: bool = False) -> "Results":
     """Open a run directory.
 
     Args:
-        partial: accept a run whose shards are not all there; their records are then left out.
+        partial: accept a run whose shards are not all there, or not all whole; their records are left
+            out, and `missing` names them.
 
     Raises:
         RunError: there is no run.
-        IncompleteRunError: shards are missing, and `partial` is not set.
+        IncompleteRunError: shards are missing, and `partial` is not set; or no shard is there at all.
+        ShardError: a shard has not the size it was published with, and `partial` is not set.
     """
     run = read_run(Path(path))
-    published = run.published_shards()
-    missing = [shard for shard in range(run.num_shards) if shard not in published]
-    if missing and not partial:
-        raise IncompleteRunError(
-            f"{run.dir}: {len(missing)} of {run.num_shards} shards are not there, first "
-            f"{run.shard_path(missing[0]).name}. Finish the run with the command that began it, or open what "
-            "there is with open_run(path, partial=True)."
-        )
-    return Results(run, tuple(shard for shard in range(run.num_shards) if shard in published))
+    usable = find_usable_files(run, partial)
+    return Results(run, usable.files, usable.missing)
 
 
 class Results:
@@ -49,81 +60,116 @@ class Results:
 
     Attributes:
         run: what was asked, of which model.
-        shards: the numbers of the shards that are there.
+        files: the published shard files that are read.
+        missing: numbers of the shards that are left out.
     """
 
-    def __init__(self, run: Run, shards: tuple[int, ...]):
+    def __init__(self, run: Run, files: tuple[ShardFile, ...], missing: tuple[int, ...] = ()):
         self.run = run
-        self.shards = shards
+        self.files = files
+        self.missing = missing
 
     def __len__(self) -> int:
-        return sum(len(self.run.shard_rows(shard)) for shard in self.shards)
+        return len(self._places)
 
     def __repr__(self) -> str:
         pairs = ", ".join(attribution_name(*pair) for pair in self.run.request.attributions)
-        partial = "" if len(self.shards) == self.run.num_shards else f" of {self.run.num_records}"
+        partial = f" of {self.run.num_records}" if self.missing else ""
         return (
             f"<camshard run {self.run.run_id} in {self.run.dir}: {len(self)}{partial} records, "
             f"classes {', '.join(self.run.spec.classes)}; {pairs}>"
         )
 
+    def _repr_html_(self) -> str:
+        return results_html(self)
+
+    @property
+    def image_ids(self) -> list[str]:
+        """The ids of the records that are there, in the order of the CSV."""
+        return list(self._positions)
+
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row a record, in the order of the CSV.
 
-        Columns: image_id, label, prediction (class names, None where unknown or failed; for multilabel
+        Columns: image_id, label, prediction (class names, missing where unknown or failed; for multilabel
         label_<class> and prediction_<class>, 1, 0, -1), probability_<class>, status, error, and the metadata
         columns under their own names (with `metadata_` before them where the name is one of these).
+
+        Raises:
+            ShardError: a shard cannot be read.
         """
-        parts = [self._shard_table(shard) for shard in self.shards]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        if is_current(read_digests(self.run), list(self.files)):
+            names = result_columns(pq.read_schema(self.run.table_path).names, self.run)
+            table = pq.read_table(self.run.table_path, columns=names)
+        else:
+            table = build_table(self._places)
+            table = table.select(result_columns(table.column_names, self.run))
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
     def attribution(
-        self, image_id: str, method: str | None = None, layer: str | None = None, target: Target = None
-    ) -> Floats:
-        """Return one attribution as it is stored: float32 (height, width), signed, NaN where failed.
+        self, image_ids: ImageIds, method: str | None = None, layer: str | None = None,
+        target: Target = None, rank: int | None = None,
+    ) -> Floats:  # fmt: skip
+        """Return attributions as they are stored: float32, signed, NaN where failed.
 
         Args:
+            image_ids: one id, which gives (height, width), or several, which give (n, height, width).
             method: default Grad-CAM, or CAM if there is no other.
             layer: default the last one of the run.
-            target: a class by name or index; default the predicted one.
+            target: a class by name or index; default the predicted one (of a run with --targets label: the
+                label).
+            rank: the place of the target among those explained, instead of a class.
 
         Raises:
             RequestError: no such image, method, layer or target in this run.
+            ShardError: a shard cannot be read.
         """
-        shard, row = self._place(image_id)
-        name = self._variable(method, layer)
-        with open_shard(self.run.shard_path(shard)) as file:
-            rank = self._rank(file, row, target)
-            return np.asarray(file[name][row, rank], np.float32)
+        several = [image_ids] if isinstance(image_ids, str) else list(image_ids)
+        asked = np.array([self._position(one) for one in several], np.int64)
+        name = attribution_name(*choose_attribution(self.run, method, layer))
+        found: list[Floats] = [np.empty(0, np.float32)] * len(several)
+        for part in self._places.parts(asked):
+            with reading(part.file.path) as file:
+                ranks = choose_ranks(self.run, file, part.rows, target, rank)
+                for position, row, at in zip(part.positions, part.rows, ranks, strict=True):
+                    found[position] = file[name][row, at]
+        return found[0] if isinstance(image_ids, str) else np.stack(found)
 
     def heatmap(
-        self, image_id: str, method: str | None = None, layer: str | None = None, target: Target = None,
-        size: tuple[int, int] | None = None,
-    ) -> Floats:  # fmt: skip
-        """Return one attribution made for the eye: ReLU, divided by its maximum, resized.
+        self, image_ids: ImageIds, method: str | None = None, layer: str | None = None,
+        target: Target = None, rank: int | None = None,
+        normalize: str = "relu", size: tuple[int, int] | str | None = None,
+    ) -> Any:  # fmt: skip
+        """Return attributions made for the eye: scaled, and resized with half-pixel centres.
 
         Args:
-            method, layer, target: as for `attribution`.
-            size: (height, width) in pixels to lay over the image; default the model's input size. Where the
-                model saw a cut or padded image, the heatmap covers the whole image all the same.
+            image_ids, method, layer, target, rank: as for `attribution`.
+            normalize: `relu` (negative values 0, divided by the maximum: 0..1), `max` (divided by the largest
+                absolute value, signed: -1..1), or `none`.
+            size: (height, width) in pixels to lay over the image, or `image` for each image's own; default
+                the model's input size. Where the model saw a cut or padded image, the heatmap covers the
+                whole image all the same.
 
         Returns:
-            float32 (height, width) within 0..1, resized with half-pixel centres; all zero where nothing is
-            positive, NaN where the row failed.
+            float32 (height, width) for one id, (n, height, width) for several; a list of arrays for several
+            of size `image`.
 
         Raises:
-            RequestError: what `attribution` raises, or a size without pixels.
+            RequestError: what `attribution` raises, or no such normalization or size.
         """
-        if size is not None:
-            _check_size(size)
-        raw = np.maximum(self.attribution(image_id, method, layer, target), 0)
-        highest = raw.max()
-        scaled = raw / highest if highest > 0 else raw
-        if size is None or self.run.spec.input.resize == "stretch":
-            height, width = size or self.run.spec.input.size
-            return np.asarray(cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-        return _lay_over(scaled, input_region(size, self.run.spec.input), size)
+        if size is not None and str(size) != "image":
+            check_size(size)
+        raw = self.attribution(image_ids, method, layer, target, rank)
+        several = [image_ids] if isinstance(image_ids, str) else list(image_ids)
+        heatmaps = [
+            make_heatmap(one, self.run.spec.input, self._size(image_id, size), normalize)
+            for image_id, one in zip(several, raw[None] if isinstance(image_ids, str) else raw, strict=True)
+        ]
+        if isinstance(image_ids, str):
+            return heatmaps[0]
+        return heatmaps if size == "image" else np.stack(heatmaps)
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """Read the image's file: uint8 (height, width, channels), RGB or grey, upright.
@@ -132,100 +178,109 @@ class Results:
             ImageError: it cannot be read.
             RequestError: there was no file when the run was planned.
         """
-        shard, row = self._place(image_id)
+        shard, row = divmod(int(self._places.records[self._position(image_id)]), self.run.shard_size)
         path = self.run.shard_records(shard).image_paths[row]
         if path is None:
             raise RequestError(f"{image_id}: there was no file of this image when the run was planned.")
         return read_image(Path(path), self.run.spec.input.channels, self.run.images.max_pixels)
 
+    def overlay(
+        self, image_id: str, method: str | None = None, layer: str | None = None,
+        target: Target = None, rank: int | None = None, colormap: str = "jet", alpha: float = 0.4,
+    ) -> NDArray[np.uint8]:  # fmt: skip
+        """Draw the heatmap over the image: uint8 (height, width, 3), RGB, of the image's size.
+
+        Args:
+            method, layer, target, rank: as for `attribution`.
+            colormap: jet, viridis or turbo.
+            alpha: how much of the colour is seen, 0..1.
+
+        Raises:
+            RequestError, ImageError: what `attribution` and `image` raise.
+        """
+        image = self.image(image_id)
+        heatmap = self.heatmap(image_id, method, layer, target, rank, size=image.shape[:2])
+        return draw_overlay(image, heatmap, alpha, colormap)
+
+    def batches(
+        self, method: str | None = None, layer: str | None = None,
+        target: Target = None, rank: int | None = None, all_ranks: bool = False,
+    ) -> Iterator[tuple[list[str], Floats]]:  # fmt: skip
+        """Stream all attributions in bounded memory, shard after shard.
+
+        Args:
+            method, layer, target, rank: as for `attribution`.
+            all_ranks: every target that was explained, instead of one.
+
+        Yields:
+            ids, and float32 (n, height, width), with `all_ranks` (n, ranks, height, width); NaN where failed.
+
+        Raises:
+            RequestError, ShardError: what `attribution` raises.
+        """
+        method, layer = choose_attribution(self.run, method, layer)
+        image_ids, name = self.image_ids, attribution_name(method, layer)
+        most = max(1, _BLOCK_BYTES // attribution_bytes(self.run, layer))
+        for part in (block for whole in self._places.parts() for block in whole.blocks(most)):
+            first, last = int(part.rows.min()), int(part.rows.max())
+            with reading(part.file.path) as file:
+                values = file[name][first : last + 1][part.rows - first]
+                if not all_ranks:
+                    ranks = choose_ranks(self.run, file, part.rows, target, rank)
+                    values = values[np.arange(len(ranks)), ranks]
+            yield [image_ids[position] for position in part.positions], values
+
+    def features(self) -> Floats:
+        """Return the pooled activations of the last layer: float32 (n, channels), NaN where failed.
+
+        Raises:
+            RequestError: they were not saved.
+        """
+        self._require_features()
+        return self._places.read(["feature"])["feature"]
+
+    def nearest(self, image_id: str, k: int = 5) -> pd.DataFrame:
+        """Return the table's rows of the k images whose features are nearest; see `neighbours.nearest`."""
+        return nearest(self, image_id, k)
+
+    def attribution_statistics(
+        self, method: str | None = None, layer: str | None = None,
+        target: Target = None, rank: int | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return where each attribution lies, to sort by; see `statistics.attribution_statistics`."""
+        return attribution_statistics(self, method, layer, target, rank)
+
+    def compare(self, other: "Results", method: str | None = None, layer: str | None = None) -> Comparison:
+        """Compare with another run of the same records; see `comparison.compare`."""
+        return compare(self, other, method, layer)
+
+    def dataset(self) -> "xr.Dataset":
+        """Return the run as one xarray.Dataset, its attributions read when they are needed.
+
+        Raises:
+            MissingExtraError: xarray or dask is not installed.
+        """
+        return make_dataset(self._places)
+
     @cached_property
-    def _places(self) -> dict[str, tuple[int, int]]:
-        places: dict[str, tuple[int, int]] = {}
-        image_ids = self.run.records().image_ids
-        for shard in self.shards:
-            rows = self.run.shard_rows(shard)
-            places.update((image_ids[row], (shard, row - rows.start)) for row in rows)
-        return places
+    def _places(self) -> Places:
+        return find_places(self.run, self.files)
 
-    def _place(self, image_id: str) -> tuple[int, int]:
-        if image_id not in self._places:
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        image_ids = self.run.image_ids()
+        return {image_ids[record]: position for position, record in enumerate(self._places.records.tolist())}
+
+    def _position(self, image_id: str) -> int:
+        if image_id not in self._positions:
             raise RequestError(f"{self.run.dir}: no image {image_id!r} among its {len(self)} records.")
-        return self._places[image_id]
+        return self._positions[image_id]
 
-    def _variable(self, method: str | None, layer: str | None) -> str:
-        pairs = self.run.request.attributions
-        method = method or ("gradcam" if any(one == "gradcam" for one, _ in pairs) else pairs[0][0])
-        layers = [at for one, at in pairs if one == method]
-        if not layers or (layer is not None and layer not in layers):
-            there = ", ".join(f"{one} at {at}" for one, at in pairs)
-            raise RequestError(f"{self.run.dir}: no {method} at {layer or 'any layer'}. There is: {there}.")
-        last = self.run.inspection.last
-        return attribution_name(method, layer or (last if last in layers else layers[-1]))
+    def _size(self, image_id: str, size: Any) -> tuple[int, int] | None:
+        return self.image(image_id).shape[:2] if size == "image" else size
 
-    def _rank(self, file: h5py.File, row: int, target: Target) -> int:
-        targets = file["target"][row].tolist()
-        if target is None:
-            target = self._predicted_class(file, row)
-        index = self._class_index(target)
-        if index in targets:
-            return int(targets.index(index))
-        if file["status"][row] != Status.OK:
-            return 0  # a failed row: NaN at every rank
-        classes = self.run.spec.classes
-        there = ", ".join(classes[one] for one in targets if one >= 0) or "none"
-        name = classes[index] if 0 <= index < len(classes) else str(index)
-        raise RequestError(f"{self.run.dir}: {name} was not explained for this image; targets: {there}.")
-
-    def _predicted_class(self, file: h5py.File, row: int) -> int:
-        if self.run.spec.task == "multilabel":
-            return int(np.nan_to_num(file["probability"][row]).argmax())
-        return int(file["prediction"][row])
-
-    def _class_index(self, target: str | int) -> int:
-        if isinstance(target, Integral):  # NumPy's integers too
-            return int(target)
-        folded = [one.casefold() for one in self.run.spec.classes]
-        if not isinstance(target, str) or target.casefold() not in folded:
-            classes = ", ".join(self.run.spec.classes)
-            raise RequestError(f"target: {target!r} is no class. Classes, by name or index: {classes}.")
-        return folded.index(target.casefold())
-
-    def _shard_table(self, shard: int) -> pd.DataFrame:
-        records = self.run.shard_records(shard)
-        with open_shard(self.run.shard_path(shard)) as file:
-            columns: dict[str, Any] = {"image_id": records.image_ids}
-            for name in ("label", "prediction"):
-                columns.update(self._class_columns(name, file[name][...]))
-            probabilities = file["probability"][...]
-            for index, name in enumerate(self.run.spec.classes):
-                columns[f"probability_{name}"] = probabilities[:, index]
-            columns["status"] = file["status"][...]
-            columns["error"] = file["error"].asstr()[...]
-        metadata = records.metadata.to_pandas()
-        for column in metadata.columns:
-            name = column.removeprefix(METADATA_PREFIX)
-            if name == self.run.metadata.id_column == "image_id":
-                continue
-            columns[column if name in columns else name] = metadata[column].to_numpy()
-        return pd.DataFrame(columns)
-
-    def _class_columns(self, name: str, values: NDArray[Any]) -> dict[str, Any]:
-        if values.ndim == 2:
-            return {f"{name}_{one}": values[:, index] for index, one in enumerate(self.run.spec.classes)}
-        names = np.array([*self.run.spec.classes, None], object)
-        return {name: names[values]}
-
-
-def _check_size(size: tuple[int, int]) -> None:
-    if np.shape(size) != (2,) or not all(isinstance(side, Integral) and side > 0 for side in size):
-        raise RequestError(f"size: (height, width) in pixels is wanted, received {size!r}.")
-
-
-def _lay_over(scaled: Floats, region: Region, size: tuple[int, int]) -> Floats:
-    """Resize a heatmap to the region of the image that the model saw; elsewhere it is zero."""
-    resized = cv2.resize(scaled, (region.width, region.height), interpolation=cv2.INTER_LINEAR)
-    canvas = np.zeros(size, np.float32)
-    top, left = max(region.top, 0), max(region.left, 0)
-    inside = resized[max(-region.top, 0) :, max(-region.left, 0) :][: size[0] - top, : size[1] - left]
-    canvas[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    return canvas
+    def _require_features(self) -> None:
+        if not self.run.request.save_features:
+            raise RequestError(
+                f"{self.run.dir}: no features were saved. Plan a new run with --save-features."
+            )

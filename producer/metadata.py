@@ -93,19 +93,31 @@ def select_rows(metadata: Metadata, where: tuple[str, ...], ids: Path | None) ->
     Raises:
         MetadataError: an unknown column or id, or nothing is left.
     """
-    frame = metadata.frame
-    for column, values in _conditions(where).items():
-        if column not in frame.columns:
-            raise MetadataError(
-                f"--where {column}: {metadata.path} has no such column. Columns: {', '.join(frame.columns)}."
-            )
-        frame = frame[_matches(frame[column], values)]
+    frame = keep_matching(metadata.frame, where, metadata.path)
     if ids is not None:
         frame = _only_ids(metadata, frame, ids)
     if frame.empty:
         raise MetadataError(
             f"{metadata.path}: no row is left of {len(metadata.frame)} after --where and --ids."
         )
+    return frame
+
+
+def keep_matching(frame: pd.DataFrame, where: tuple[str, ...], holder: object) -> pd.DataFrame:
+    """Keep the rows that match COLUMN=VALUE for every column, one of the values where a column comes twice.
+
+    Args:
+        holder: what the frame is of, for the error.
+
+    Raises:
+        MetadataError: no such column, or not of that form.
+    """
+    for column, values in _conditions(where).items():
+        if column not in frame.columns:
+            raise MetadataError(
+                f"--where {column}: {holder} has no such column. Columns: {', '.join(frame.columns)}."
+            )
+        frame = frame[_matches(frame[column], values)]
     return frame
 
 

@@ -27,14 +27,9 @@ from shared.errors import SettingsError
 from shared.inspection import Inspection
 from shared.model_source import model_source
 from shared.model_spec import ModelSpec
+from shared.records import METADATA_PREFIX, Records
 from shared.request import ExplainRequest
-from shared.run import (
-    METADATA_PREFIX,
-    ImageSource,
-    MetadataSource,
-    Records,
-    Run,
-)
+from shared.run import ImageSource, MetadataSource, Run
 from shared.settings import Settings
 from shared.shard_layout import attribution_size
 

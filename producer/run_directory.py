@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 
 from shared.errors import RunError
 from shared.model_spec import spec_to_dict, write_spec
+from shared.publish import write_atomically
+from shared.records import Records, records_to_table
 from shared.request import request_to_dict
-from shared.run import Records, Run, read_run, records_to_table, run_to_dict, write_atomically
+from shared.run import Run, read_run, run_to_dict
 from shared.shard import read_attributes
 
 if TYPE_CHECKING:

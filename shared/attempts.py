@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from shared.errors import StorageError
-from shared.run import Run, write_atomically
+from shared.publish import write_atomically
+from shared.run import Run
 
 MAX_ATTEMPTS = 3
 

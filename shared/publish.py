@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,6 +35,26 @@ def publish(built_path: Path, final_path: Path) -> bool:
     fsync_path(final_path.parent)
     fsync_path(final_path.parent.parent)
     return True
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file in one step: whoever reads it sees the old or the new one, whole.
+
+    Raises:
+        OSError: as the file system says.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def fsync_path(path: Path) -> None:

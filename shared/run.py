@@ -2,15 +2,16 @@
 
 import json
 import os
-import tempfile
+import socket
+import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,14 +19,12 @@ from shared.errors import RunError, StorageError
 from shared.inspection import Inspection, inspection_from_dict, inspection_to_dict
 from shared.model_source import ModelSource, model_source
 from shared.model_spec import ModelSpec, spec_from_dict, spec_to_dict
+from shared.records import Records, records_from_table
 from shared.request import ExplainRequest, request_from_dict, request_to_dict
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SCHEMA = 1
+_ONE_READER = threading.RLock()
 SHARDS_PER_FOLDER = 1_000
-METADATA_PREFIX = "metadata_"
 LAYERS_FILE, ADAPTER_FILE = "layers.py", "adapter.py"
 
 
@@ -77,9 +76,24 @@ class Run:
         return self.dir / "manifest.parquet"
 
     @property
+    def table_path(self) -> Path:
+        """When complete: a row a record, all but the attributions."""
+        return self.dir / "table.parquet"
+
+    @property
+    def index_path(self) -> Path:
+        """When complete and of at most 200 files: the run as one HDF5 file."""
+        return self.dir / "index.h5"
+
+    @property
     def building_dir(self) -> Path:
-        """Where shards are built before they are published."""
+        """Where shards, table and index are built before they are published."""
         return self.dir / "state" / "building"
+
+    def new_building_path(self, name: str) -> Path:
+        """Return a path of this process's own for what will be published as `name`."""
+        token = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        return self.building_dir / f"{Path(name).stem}.{token}{Path(name).suffix}"
 
     @property
     def heartbeats_dir(self) -> Path:
@@ -109,21 +123,22 @@ class Run:
 
     def published_shards(self) -> set[int]:
         """Return the numbers of the shards that are there, from the folders' listings alone."""
-        found: set[int] = set()
-        for folder in _subfolders(self.dir / "shards"):
-            with os.scandir(folder) as entries:
-                found.update(
-                    int(entry.name[6:15])
-                    for entry in entries
-                    if entry.name.startswith("shard-") and len(entry.name) == len("shard-000000000.h5")
-                )
-        return found
+        return set().union(*map(_shards_in, _subfolders(self.dir / "shards")))
+
+    def is_complete(self) -> bool:
+        """Tell whether every shard is there; stops at the first folder that lacks one."""
+        for start in range(0, self.num_shards, SHARDS_PER_FOLDER):
+            folder = self.shard_path(start).parent
+            wanted = min(SHARDS_PER_FOLDER, self.num_shards - start)
+            if len(_shards_in(folder)) < wanted:
+                return False
+        return True
 
     @cached_property
     def _manifest(self) -> pq.ParquetFile:
         return pq.ParquetFile(self.manifest_path)
 
-    def shard_records(self, shard: int) -> "Records":
+    def shard_records(self, shard: int) -> Records:
         """Read the records of one shard from the manifest: one row group.
 
         Raises:
@@ -133,69 +148,16 @@ class Run:
         with _reading(self.manifest_path):
             return records_from_table(self._manifest.read_row_group(shard))
 
-    def records(self) -> "Records":
+    def image_ids(self) -> list[str]:
+        """Read the ids of all records from the manifest; raises what `shard_records` does."""
+        with _reading(self.manifest_path):
+            ids: list[str] = pq.read_table(self.manifest_path, columns=["image_id"])["image_id"].to_pylist()
+            return ids
+
+    def records(self) -> Records:
         """Read all records from the manifest; raises what `shard_records` does."""
         with _reading(self.manifest_path):
             return records_from_table(pq.read_table(self.manifest_path))
-
-
-@dataclass(frozen=True)
-class Records:
-    """Rows of the metadata CSV, validated.
-
-    Attributes:
-        image_ids: str, in the CSV's order.
-        image_paths: absolute path of each image's file, None where there is none.
-        labels: int16 (n,) class index, -1 unknown; multilabel: int8 (n, classes), 1, 0, or -1 unknown.
-        metadata: every column of the CSV, named `metadata_<column>`.
-    """
-
-    image_ids: list[str]
-    image_paths: list[str | None]
-    labels: np.ndarray[Any, np.dtype[np.integer[Any]]]
-    metadata: pa.Table
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    def frame(self, rows: slice) -> "pd.DataFrame":
-        """Return `image_id` and the metadata columns, under their own names, of some rows."""
-        import pandas as pd
-
-        frame: pd.DataFrame = self.metadata.slice(rows.start, rows.stop - rows.start).to_pandas()
-        frame.columns = [name.removeprefix(METADATA_PREFIX) for name in frame.columns]
-        frame["image_id"] = pd.Series(self.image_ids[rows], dtype=object)
-        return frame
-
-
-def records_to_table(records: Records) -> pa.Table:
-    """Return the manifest's table: image_id, image_path, label, then the metadata columns."""
-    labels = records.labels
-    column = pa.array(labels) if labels.ndim == 1 else pa.array(list(labels), pa.list_(pa.int8()))
-    table = records.metadata
-    for name, values in (
-        ("label", column),
-        ("image_path", pa.array(records.image_paths, pa.string())),
-        ("image_id", pa.array(records.image_ids, pa.string())),
-    ):
-        table = table.add_column(0, name, values)
-    return table
-
-
-def records_from_table(table: pa.Table) -> Records:
-    """Build records from (a row group of) the manifest's table."""
-    label = table["label"].combine_chunks()
-    labels = (
-        np.stack(label.to_numpy(zero_copy_only=False)).astype(np.int8)
-        if pa.types.is_list(label.type)
-        else label.to_numpy(zero_copy_only=False).astype(np.int16)
-    )
-    return Records(
-        image_ids=table["image_id"].to_pylist(),
-        image_paths=table["image_path"].to_pylist(),
-        labels=labels,
-        metadata=table.drop_columns(["image_id", "image_path", "label"]),
-    )
 
 
 def run_to_dict(run: Run) -> dict[str, Any]:
@@ -275,7 +237,8 @@ def _run_from_dict(run_dir: Path, document: dict[str, Any]) -> Run:
 @contextmanager
 def _reading(manifest_path: Path) -> Iterator[None]:
     try:
-        yield
+        with _ONE_READER:  # a Parquet file that several threads read at once fails
+            yield
     except (OSError, pa.ArrowException) as error:
         if getattr(error, "errno", None):  # of the file system; pyarrow says without one what is damaged
             raise StorageError(f"{manifest_path}: reading failed: {error}.") from error
@@ -285,24 +248,16 @@ def _reading(manifest_path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: whoever reads it sees the old or the new one, whole.
-
-    Raises:
-        OSError: as the file system says.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _shards_in(folder: Path) -> set[int]:
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        with os.scandir(folder) as entries:
+            return {
+                int(entry.name[6:15])
+                for entry in entries
+                if entry.name.startswith("shard-") and len(entry.name) == len("shard-000000000.h5")
+            }
+    except FileNotFoundError:
+        return set()
 
 
 def _subfolders(folder: Path) -> list[Path]:

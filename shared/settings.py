@@ -1,5 +1,6 @@
 """Flags, environment and camshard.toml, in this order of weight, to one frozen object."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from pydantic_settings import (
 from shared.errors import SettingsError
 
 TOML_PATH = Path("camshard.toml")
+TOLD_ALL = "CAMSHARD_TOLD_ALL"  # set by who starts a worker: its environment says all that was asked for
 
 
 def _split(value: object) -> object:
@@ -151,8 +153,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flag, environment, camshard.toml."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+        """Flag, environment, camshard.toml; for workers that were told all, the environment alone."""
+        toml_path = None if os.environ.get(TOLD_ALL) else TOML_PATH
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_path)
 
 
 def load_settings(flags: dict[str, Any]) -> Settings:

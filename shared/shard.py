@@ -1,11 +1,11 @@
 """A shard file: build it apart, publish it, open it."""
 
 import contextlib
-import os
 import re
 import socket
+import threading
 import time
-import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from shared.child_process import is_alive
 from shared.errors import ShardError, StorageError
 from shared.publish import fsync_path, publish
-from shared.run import Records, Run
-from shared.shard_layout import attribution_name, create_layout
+from shared.records import Records
+from shared.run import Run
+from shared.shard_layout import SCHEMA, attribution_name, create_layout
 from shared.status import Status
 
 
@@ -74,8 +75,7 @@ class ShardWriter:
     def __init__(self, run: Run, shard: int, records: Records, revision: int = 0):
         self._run = run
         self._final_path = run.shard_path(shard, revision)
-        token = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        self._path = run.building_dir / f"{self._final_path.stem}.{token}.h5"
+        self._path = run.new_building_path(self._final_path.name)
         self._written = np.zeros(len(records), bool)
         self._failed = 0
         self._seconds = 0.0
@@ -185,6 +185,36 @@ def _open_like_others(path: Path) -> h5py.File:
     return h5py.File(path, "r", locking=True)
 
 
+_ONE_READER = threading.RLock()
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[h5py.File]:
+    """Open a published shard for one thread at a time: HDF5 does not bear several.
+
+    Raises:
+        ShardError: it is not there, damaged, or written by a newer camshard.
+    """
+    with _ONE_READER, open_shard(path) as file:
+        _check_schema(path, file.attrs.get("camshard_schema"))
+        try:
+            yield file
+        except (OSError, KeyError) as error:
+            raise ShardError(
+                f"{path}: damaged: {error}. `camshard verify` says what else is; with --repair it sets "
+                "damaged files aside, and the command that began the run makes them anew."
+            ) from error
+
+
+def _check_schema(path: Path, schema: Any) -> None:
+    if schema is None:
+        raise ShardError(f"{path}: no shard of camshard's: it has no attribute camshard_schema.")
+    if schema > SCHEMA:
+        raise ShardError(
+            f"{path}: schema {schema} is newer than this camshard reads ({SCHEMA}). Upgrade camshard."
+        )
+
+
 def read_attributes(path: Path) -> dict[str, Any]:
     """Return the root attributes of a published shard."""
     with open_shard(path) as file:
@@ -207,8 +237,8 @@ class _storage_trouble:
 
 def remove_abandoned(run: Run) -> None:
     """Remove what processes of this machine that are gone left half-built."""
-    ours = re.compile(rf"shard-\d+(\.r\d+)?\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]+\.h5")
-    for path in run.building_dir.glob("shard-*.h5"):
+    ours = re.compile(rf".+\.{re.escape(socket.gethostname())}-(\d+)-[0-9a-f]+\.(h5|parquet)")
+    for path in run.building_dir.glob("*"):
         match = ours.fullmatch(path.name)
-        if match and not is_alive(int(match[2])):
+        if match and not is_alive(int(match[1])):
             path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """What the tests of several folders share: a model as planning sees it, image files, run directories."""
 
 import hashlib
+import importlib.util
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -15,8 +16,9 @@ import pytest
 from shared.inspection import Inspection, Layer, inspection_path_beside, inspection_to_json
 from shared.model_source import ModelSource
 from shared.model_spec import InputSpec, ModelSpec
+from shared.records import Records, records_to_table
 from shared.request import ExplainRequest, Targets
-from shared.run import ImageSource, MetadataSource, Records, Run, records_to_table, run_to_dict
+from shared.run import ImageSource, MetadataSource, Run, run_to_dict
 from shared.settings import Settings, load_settings
 
 CLASSES = ("bkl", "mel", "nv")
@@ -47,6 +49,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: CAMSHARD_TEST_DATA names no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tf_keras() -> None:
+    """Skip where tf-keras, which makes files of Keras 2 in a process of its own, is not installed."""
+    if importlib.util.find_spec("tf_keras") is None:
+        if os.environ.get("CAMSHARD_CI"):
+            pytest.fail("tf-keras is not installed: `make install` does it")
+        pytest.skip("tf-keras is not installed")
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ _KIND_NOW = {"Model": "Functional", "BatchNormalizationV1": "BatchNormalization"
 # how weights began, and what held them back in training: of no use once they are trained and loaded
 _TRAINING_ONLY = ("_initializer", "_regularizer", "_constraint")
 _UNTOUCHED = ("InputLayer", "Lambda")
-_UNTOUCHED = ("InputLayer", "Lambda")
 _NEUTRAL: tuple[Any, ...] = (None, False, 1, [1, 1], {}, "stateful")
 
 
@@ -116,14 +115,22 @@ def _parameters(layer_class: type) -> set[str]:
 
 
 def _mend_sequential(config: dict[str, Any]) -> dict[str, Any]:
-    """Begin with an input layer where the first layer said the input's shape."""
-    layers = config["layers"]
-    shape = layers[0]["config"].get("batch_input_shape") if layers else None
-    if shape is None or layers[0]["class_name"] == "InputLayer":
-        return config
-    first = {name: value for name, value in layers[0]["config"].items() if name != "batch_input_shape"}
-    start = {"class_name": "InputLayer", "config": {"batch_shape": shape, "name": f"{first['name']}_input"}}
-    return {**config, "layers": [start, {**layers[0], "config": first}, *layers[1:]]}
+    """Begin with an input layer where the first layer said the input's shape, and have no other say it."""
+    layers = [_without_shape(layer) for layer in config["layers"]]
+    first = config["layers"][0] if layers else {"class_name": "InputLayer", "config": {}}
+    shape = first["config"].get("batch_input_shape")
+    if shape is None or first["class_name"] == "InputLayer":
+        return {**config, "layers": layers}
+    name = f"{first['config']['name']}_input"
+    start = {"class_name": "InputLayer", "config": {"batch_shape": shape, "name": name}}
+    return {**config, "layers": [start, *layers]}
+
+
+def _without_shape(layer: dict[str, Any]) -> dict[str, Any]:
+    if layer["class_name"] == "InputLayer":
+        return layer
+    config = {name: value for name, value in layer["config"].items() if name != "batch_input_shape"}
+    return {**layer, "config": config}
 
 
 def _mend_functional(config: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shared.child_process import start_child, stop_child
 from shared.errors import SettingsError
-from shared.settings import Settings
+from shared.settings import TOLD_ALL, Settings
 
 _RESTART_WAIT_S = 2.0
 _LONGEST_WAIT_S = 60.0
@@ -80,7 +80,7 @@ class Workers:
         output = self._log_path.open("ab") if self._log_path else None
         try:
             command = [sys.executable, "-P", "-m", "worker", "--hostname", f"{_name(place)}@%h"]
-            env = os.environ | self._environment | _environment_of(place)
+            env = _environment_without_settings() | self._environment | _environment_of(place)
             return start_child(command, env, output.fileno() if output else None)
         finally:
             if output:
@@ -101,8 +101,9 @@ def local_workers(
 
 
 def worker_environment(settings: Settings, broker_url: str, runs_root: Path) -> dict[str, str]:
-    """Return what a worker is told by environment; passwords do not show in `ps` there."""
+    """Return all settings that a worker heeds, as environment; passwords do not show in `ps` there."""
     environment = {
+        TOLD_ALL: "1",
         "CAMSHARD_BROKER": broker_url,
         "CAMSHARD_RUNS_ROOT": str(runs_root),
         "CAMSHARD_TRUST_MODEL": str(int(settings.trust_model)),
@@ -152,6 +153,11 @@ def visible_gpus() -> list[str]:
 def _name(place: Place) -> str:
     """Return a name that no other launcher on this machine gives."""
     return f"{place.name}-{os.getpid()}"
+
+
+def _environment_without_settings() -> dict[str, str]:
+    """Return our environment for a worker, whose settings are those that we were asked for."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CAMSHARD_")}
 
 
 def _environment_of(place: Place) -> dict[str, str]:

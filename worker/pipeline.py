@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from shared.messages import ShardTask
-from shared.run import Records, Run
+from shared.records import Records
+from shared.run import Run
 from shared.shard import ShardWriter, Timings
 from worker.adapter import Adapter
 from worker.explain import Explainer

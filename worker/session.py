@@ -15,7 +15,8 @@ from shared.errors import MessageError, ModelError, OutOfReachError, RunError
 from shared.heartbeat import Heart
 from shared.messages import ShardTask
 from shared.model_source import ModelSource, file_sha256
-from shared.run import LAYERS_FILE, Records, Run, read_run
+from shared.records import Records
+from shared.run import LAYERS_FILE, Run, read_run
 from shared.settings import Settings, load_settings
 from shared.shard import remove_abandoned
 from worker.adapter import adapter_of, checked_code
@@ -148,10 +149,13 @@ def this_session() -> Session:
 
 
 def _records_of(run: Run, task: ShardTask) -> Records:
-    """Read the shard's records from the manifest; the message's ids must be theirs."""
+    """Read records from the manifest; the message's ids must be those of its shard, or some of them again."""
     records = run.shard_records(task.shard)
-    if tuple(records.image_ids) != task.image_ids:
+    wanted = set(task.image_ids)
+    rows = [row for row, image_id in enumerate(records.image_ids) if image_id in wanted]
+    found = records.take(rows) if task.revision and rows else records
+    if tuple(found.image_ids) != task.image_ids:
         raise MessageError(
             f"{run.dir}, shard {task.shard}: the message's image ids are not those of the manifest."
         )
-    return records
+    return found

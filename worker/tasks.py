@@ -14,7 +14,8 @@ from shared.attempts import (
     read_attempts,
 )
 from shared.broker import TASK_NAME
-from shared.errors import CamshardError, OutOfReachError, StorageError
+from shared.errors import CamshardError, OutOfReachError, ShardError, StorageError
+from shared.finish import finish_run
 from shared.messages import ShardTask, task_from_message
 from shared.run import Run
 from worker.process import load_tensorflow
@@ -61,6 +62,7 @@ def explain_shard(self: Task, message: dict[str, Any]) -> str:
 def _make(session: Any, task: ShardTask) -> str:
     run = session.find_run(task)
     if run.shard_path(task.shard, task.revision).exists():
+        _finish(run, task)
         return "was there"
     before = read_attempts(run, task.shard)
     if before is not None and before.used_up:
@@ -72,7 +74,20 @@ def _make(session: Any, task: ShardTask) -> str:
         _note(run, attempt, error)
         raise
     forget_attempts(run, task.shard)
+    _finish(run, task)
     return "published" if published else "another was first"
+
+
+def _finish(run: Run, task: ShardTask) -> None:
+    """Give a run whose last shard this was its table and index; after rows done again their watcher does it.
+
+    The shards are the truth: if this fails, whoever watches the run does it, or it is done without.
+    """
+    try:
+        if task.revision == 0:
+            finish_run(run)
+    except (ShardError, StorageError) as error:
+        log.warning("run %s: table.parquet and index.h5 were not written: %s", run.run_id, error)
 
 
 def _note(run: Run, attempt: Attempts, error: Exception) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from shared.images import ImageError, read_image, resize_image, scale_pixels
 from shared.model_spec import INTERPOLATIONS, SCALES, ModelSpec
+from shared.records import Records
 from shared.request import ExplainRequest, Targets
-from shared.run import Records
 from worker.adapter import Adapter
 from worker.explain import Explainer
 from worker.model import LoadedModel

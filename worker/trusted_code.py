@@ -34,12 +34,21 @@ def load_function(path: Path, name: str, trust_model: bool) -> Any:
     return found[name]
 
 
-def _load(path: Path, trust_model: bool) -> ModuleType:
+def require_trust(path: Path, trust_model: bool) -> None:
+    """Refuse code that nobody said is trusted.
+
+    Raises:
+        ModelError: it is not.
+    """
     if not trust_model:
         raise ModelError(
             f"{path}: code that comes with a model runs only with --trust-model, given to `run` and to each "
             "worker. Give it where you trust who wrote the file."
         )
+
+
+def _load(path: Path, trust_model: bool) -> ModuleType:
+    require_trust(path, trust_model)
     spec = importlib.util.spec_from_file_location(f"camshard_code_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ModelError(f"{path}: no Python file.")

@@ -1,7 +1,9 @@
 """Predictions, CAM and Grad-CAM computed apart from camshard: plain Keras, NumPy and GradientTape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +24,7 @@ def expected_results(model_path: Path, image_paths: list[Path], last: str, size:
     import tensorflow as tf
 
     model = keras.models.load_model(model_path, compile=False)
-    pixels = np.stack([_pixels(path, size) for path in image_paths])
+    pixels = read_pixels(image_paths, size) / 255
     both = keras.Model(model.input, [model.get_layer(last).output, model.output])
     kernel, bias = model.layers[-1].get_weights()
     cams, gradcams = [], []
@@ -38,10 +40,36 @@ def expected_results(model_path: Path, image_paths: list[Path], last: str, size:
     return Expected(model.predict(pixels, verbose=0), np.array(cams), np.array(gradcams))
 
 
-def _pixels(path: Path, size: tuple[int, int]) -> np.ndarray:
-    bgr = cv2.imread(str(path))
-    image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB).astype(np.float32)
-    return cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR) / 255
+def plain_gradcam(model: Any, inputs: Sequence[np.ndarray], layer: str, targets: Sequence[int]) -> np.ndarray:
+    """Return (n, height, width) of a Keras model that ends in one Dense layer: one image at a time, no ReLU.
+
+    Args:
+        inputs: (n, …) for each input of the model.
+        targets: the output whose logit is explained, for each image.
+    """
+    import keras
+    import tensorflow as tf
+
+    head = model.layers[-1]
+    both = keras.Model(model.inputs, [model.get_layer(layer).output, head.input])
+    attributions = []
+    for row, target in enumerate(targets):
+        values = [tf.constant(one[row : row + 1]) for one in inputs]
+        with tf.GradientTape() as tape:
+            tape.watch(values)  # or nothing would be recorded before the first weight that is not frozen
+            maps, before = both(values, training=False)
+            score = (before @ head.kernel + head.bias)[0, target]
+        attributions.append(_gradcam(maps.numpy()[0], tape.gradient(score, maps).numpy()[0]))
+    return np.array(attributions)
+
+
+def read_pixels(image_paths: Sequence[Path], size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    """Return float32 (n, height, width, channels) of 0..255, resized without keeping the aspect."""
+    prepared = []
+    for path in image_paths:
+        pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB)
+        prepared.append(cv2.resize(pixels.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR))
+    return np.stack(prepared).reshape(-1, *size, channels)
 
 
 def _cam_by_loop(features: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -9,14 +9,19 @@ import sys
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from commands import Camshard, plan_arguments, wait_until
 from oracle import expected_results
 
 from camshard.results import open_run
+from shared.finish import is_current
+from shared.shard_files import find_shard_files
+from shared.table import read_digests
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.service]
 
@@ -39,6 +44,18 @@ def test_every_record_is_there_once_in_order(finished: Path, lesion_set: Path) -
     assert (table["status"] == 0).all()
     assert table["label"].tolist() == metadata["dx"].tolist()
     assert table["age"].equals(metadata["age"])
+
+
+def test_a_finished_run_has_its_table_and_its_index(finished: Path) -> None:
+    run, table = open_run(finished).run, pq.read_table(finished / "table.parquet")
+    assert is_current(read_digests(run), find_shard_files(run))
+    with h5py.File(finished / "index.h5") as index:
+        assert index["image_id"].asstr()[...].tolist() == table["image_id"].to_pylist()
+        first, last = (h5py.File(run.shard_path(shard)) for shard in (0, run.num_shards - 1))
+        with first, last:
+            np.testing.assert_array_equal(index["cam__conv2"][: run.shard_size], first["cam__conv2"])
+            np.testing.assert_array_equal(index["cam__conv2"][-last["status"].size :], last["cam__conv2"])
+    assert list((finished / "state" / "building").iterdir()) == []
 
 
 def test_results_equal_plain_keras_and_numpy(finished: Path, lesion_set: Path, small_model: Path) -> None:

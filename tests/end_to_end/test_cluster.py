@@ -136,7 +136,7 @@ def test_a_worker_that_may_not_touch_a_run_leaves_its_tasks_to_the_others(
     assert not (tmp_path / "run" / "shards").exists()
     start_worker(tmp_path, "right")
     run = read_run(tmp_path / "run")
-    wait_until(lambda: len(run.published_shards()) == 4)
+    wait_until(lambda: len(run.published_shards()) == 4, timeout_s=240)
     assert [one.worker for one in read_beats(run)] == ["right"]
 
 

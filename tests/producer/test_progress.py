@@ -15,7 +15,8 @@ from producer.progress import AccuracyCheck, Watcher, progress_to_dict
 from shared.attempts import begin_attempt, excuse_attempt, fail_attempt
 from shared.errors import ShardError
 from shared.heartbeat import Heart
-from shared.run import Records, Run
+from shared.records import Records
+from shared.run import Run
 from shared.shard import Rows, ShardWriter, Timings
 from shared.status import Status
 

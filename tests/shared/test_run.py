@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.errors import CamshardError, RunError
-from shared.run import Records, Run, read_run, records_from_table, records_to_table, write_atomically
+from shared.publish import write_atomically
+from shared.records import Records, records_from_table, records_to_table
+from shared.run import Run, read_run
 
 
 def test_a_written_run_is_read_back(run_dir: Run) -> None:

@@ -52,6 +52,13 @@ def test_variables_that_are_no_option_are_none_of_our_business(monkeypatch: pyte
     assert load_settings({}).workers == 1
 
 
+def test_a_worker_that_was_told_all_reads_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("camshard.toml").write_text("batch_size = 1\nread_threads = 3\n")
+    monkeypatch.setenv("CAMSHARD_BATCH_SIZE", "8")
+    monkeypatch.setenv("CAMSHARD_TOLD_ALL", "1")
+    assert (load_settings({}).batch_size, load_settings({}).read_threads) == (8, None)
+
+
 def test_an_unknown_key_of_the_file_is_named() -> None:
     Path("camshard.toml").write_text("shard_sise = 10\n")
     with pytest.raises(SettingsError, match=r"camshard\.toml: 'shard_sise' is no option"):

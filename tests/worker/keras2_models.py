@@ -63,6 +63,16 @@ def frozen():
     )
 
 
+def with_shape():
+    return keras.Sequential(
+        [
+            layers.Conv2D(8, 3, activation="relu", input_shape=(SIZE, SIZE, 3), name="c3"),
+            layers.Flatten(),
+            layers.Dense(2, "softmax"),
+        ]
+    )
+
+
 def without_input():
     model = keras.Sequential(
         [
@@ -92,6 +102,7 @@ BUILDERS = {
     "nested": lambda: functional(lambda inputs: backbone(None)(inputs, training=False)),
     "frozen": frozen,
     "operations": lambda: functional(lambda inputs: backbone()(preprocessed(inputs))),
+    "with_shape": with_shape,
     "without_input": without_input,
     "siamese": siamese,
     "mixed": mixed,

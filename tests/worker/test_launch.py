@@ -98,6 +98,7 @@ def test_without_nvidia_smi_there_is_no_gpu(monkeypatch, tmp_path):
 def test_a_worker_is_told_by_environment_what_it_needs():
     settings = Settings(batch_size=8, read_threads=3, trust_model=True, map="/a=/b,/c=/d")
     assert worker_environment(settings, URL, Path("/runs")) == {
+        "CAMSHARD_TOLD_ALL": "1",
         "CAMSHARD_BROKER": URL,
         "CAMSHARD_RUNS_ROOT": "/runs",
         "CAMSHARD_BATCH_SIZE": "8",
@@ -109,10 +110,22 @@ def test_a_worker_is_told_by_environment_what_it_needs():
 
 def test_what_is_not_asked_for_is_not_told_and_least_of_all_trust():
     assert worker_environment(Settings(), URL, Path("/runs")) == {
+        "CAMSHARD_TOLD_ALL": "1",
         "CAMSHARD_BROKER": URL,
         "CAMSHARD_RUNS_ROOT": "/runs",
-        "CAMSHARD_TRUST_MODEL": "0",  # or the launcher's own environment would count
+        "CAMSHARD_TRUST_MODEL": "0",
     }
+
+
+def test_settings_in_the_launchers_own_environment_do_not_reach_a_worker(waiting, monkeypatch):
+    monkeypatch.setenv("CAMSHARD_BATCH_SIZE", "1")
+    monkeypatch.setenv("CAMSHARD_MAP", "/a=/b")
+    told = worker_environment(Settings(batch_size=8, map=()), URL, Path("/runs"))
+    workers = Workers([Place("cpu0", None, 2)], told)
+    workers.stop()
+    assert waiting.environments[0]["CAMSHARD_BATCH_SIZE"] == "8"
+    assert "CAMSHARD_MAP" not in waiting.environments[0]
+    assert waiting.environments[0]["PATH"] == os.environ["PATH"]
 
 
 def test_the_brokers_password_is_in_no_command_line(waiting):

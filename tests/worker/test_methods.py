@@ -125,11 +125,6 @@ def test_gradients_are_those_of_finite_differences_in_float64(images):
     target = found.targets[0, 0]
     up, down = (np.asarray(behind(maps + sign * moves))[:, target] for sign in (1, -1))
     gradients = ((up - down) / (2 * step)).reshape(maps.shape[1:])
-    print(
-        gradients.mean((0, 1)),
-        maps_and_gradients(built, images[:1], "relu1", target)[1].mean((0, 1, 2)),
-        target,
-    )
     assert_near(found.attributions["gradcam", "relu1"][0, 0], in_numpy("gradcam", maps[0], gradients))
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_runs import write_model, write_run
@@ -54,6 +55,27 @@ def test_a_task_is_made_in_the_run_its_message_names(session, run):
     with h5py.File(run.shard_path(1)) as shard:
         assert shard["image_id"].asstr()[:].tolist() == ["image4", "image5", "image6"]
     assert [beat.shard for beat in read_beats(run)] == [1]
+
+
+def test_rows_are_done_again_beside_the_shard_whose_file_stays(session, run):
+    session.make(run, task_of(run))
+    before = run.shard_path(0).read_bytes()
+    again = task_of(run, revision=2, image_ids=("image1", "image3"))
+    assert session.make(session.find_run(again), again)
+    assert run.shard_path(0).read_bytes() == before
+    with h5py.File(run.shard_path(0)) as first, h5py.File(run.shard_path(0, 2)) as redone:
+        assert redone["image_id"].asstr()[:].tolist() == ["image1", "image3"]
+        assert redone["label"][:].tolist() == first["label"][[1, 3]].tolist()
+        np.testing.assert_allclose(redone["logit"][:], first["logit"][[1, 3]], atol=1e-5)
+        assert redone.attrs["revision"] == 2
+
+
+@pytest.mark.parametrize("ids", [("image1", "image4"), ("image3", "image1"), ("image1", "image1"), ()])
+def test_rows_to_do_again_must_be_the_shards_in_its_order(session, run, ids):
+    task = task_of(run, revision=1, image_ids=ids)
+    with pytest.raises(MessageError, match="image ids are not those of the manifest"):
+        session.make(run, task)
+    assert run.published_shards() == set()
 
 
 def test_the_model_is_loaded_once_for_all_runs_of_it_and_compiled_once_for_each(

@@ -61,6 +61,26 @@ def failing(monkeypatch, session, errors: list[Exception]) -> None:
     monkeypatch.setattr(session, "make", fail)
 
 
+def test_the_last_shards_task_writes_table_and_index(run, session):
+    explain(run, 1)
+    assert not run.table_path.exists()
+    explain(run, 0)
+    table = pq.read_table(run.table_path).to_pydict()
+    assert table["image_id"] == [f"image{row}" for row in range(7)]
+    assert table["status"] == [0] * 7
+    run.table_path.unlink()
+    assert explain(run, 0).get() == "was there"  # a redelivered task, whose worker died before it was done
+    assert run.table_path.exists() and run.index_path.exists()
+
+
+def test_a_table_that_cannot_be_written_fails_no_task(run, session, monkeypatch, caplog):
+    monkeypatch.setattr("shared.finish.write_table", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    explain(run, 1)
+    assert explain(run, 0).get() == "published"
+    assert "table.parquet and index.h5 were not written" in caplog.text
+    assert not run.table_path.exists() and run.index_path.exists()
+
+
 def test_a_task_publishes_its_shard_and_its_attempts_are_forgotten(run, session):
     assert explain(run).get() == "published"
     assert run.published_shards() == {0}

@@ -12,8 +12,9 @@ from tiny_models import ALL, net, spec_of
 
 from shared.images import MAX_PIXELS
 from shared.model_source import ModelSource
+from shared.records import Records, records_to_table
 from shared.request import ExplainRequest
-from shared.run import ImageSource, MetadataSource, Records, Run, read_run, records_to_table, run_to_dict
+from shared.run import ImageSource, MetadataSource, Run, read_run, run_to_dict
 from worker.model import load_model
 
 REQUEST = ExplainRequest((("cam", "conv2"), ("gradcam", "relu1")), ALL)

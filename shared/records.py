@@ -1,0 +1,80 @@
+"""Records: rows of the metadata CSV, and the manifest's table of them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METADATA_PREFIX = "metadata_"
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows of the metadata CSV, validated.
+
+    Attributes:
+        image_ids: str, in the CSV's order.
+        image_paths: absolute path of each image's file, None where there is none.
+        labels: int16 (n,) class index, -1 unknown; multilabel: int8 (n, classes), 1, 0, or -1 unknown.
+        metadata: every column of the CSV, named `metadata_<column>`.
+    """
+
+    image_ids: list[str]
+    image_paths: list[str | None]
+    labels: np.ndarray[Any, np.dtype[np.integer[Any]]]
+    metadata: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def take(self, rows: list[int]) -> Self:
+        """Return some of the records, in the order of `rows`."""
+        return type(self)(
+            image_ids=[self.image_ids[row] for row in rows],
+            image_paths=[self.image_paths[row] for row in rows],
+            labels=self.labels[rows],
+            metadata=self.metadata.take(rows),
+        )
+
+    def frame(self, rows: slice) -> "pd.DataFrame":
+        """Return `image_id` and the metadata columns, under their own names, of some rows."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.metadata.slice(rows.start, rows.stop - rows.start).to_pandas()
+        frame.columns = [name.removeprefix(METADATA_PREFIX) for name in frame.columns]
+        frame["image_id"] = pd.Series(self.image_ids[rows], dtype=object)
+        return frame
+
+
+def records_to_table(records: Records) -> pa.Table:
+    """Return the manifest's table: image_id, image_path, label, then the metadata columns."""
+    labels = records.labels
+    column = pa.array(labels) if labels.ndim == 1 else pa.array(list(labels), pa.list_(pa.int8()))
+    table = records.metadata
+    for name, values in (
+        ("label", column),
+        ("image_path", pa.array(records.image_paths, pa.string())),
+        ("image_id", pa.array(records.image_ids, pa.string())),
+    ):
+        table = table.add_column(0, name, values)
+    return table
+
+
+def records_from_table(table: pa.Table) -> Records:
+    """Build records from (a row group of) the manifest's table."""
+    label = table["label"].combine_chunks()
+    labels = (
+        np.stack(label.to_numpy(zero_copy_only=False)).astype(np.int8)
+        if pa.types.is_list(label.type)
+        else label.to_numpy(zero_copy_only=False).astype(np.int16)
+    )
+    return Records(
+        image_ids=table["image_id"].to_pylist(),
+        image_paths=table["image_path"].to_pylist(),
+        labels=labels,
+        metadata=table.drop_columns(["image_id", "image_path", "label"]),
+    )
