@@ -1,14 +1,15 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both need Python ≥ 3.11 and PyPI.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint bench docs format clean
+.PHONY: help install demo test check lint bench bench-peers docs format clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything that demo and tests need
 
@@ -40,6 +41,20 @@ lint: $(INSTALLED)
 bench: $(INSTALLED) ## Measure; prints a table and writes benchmarks/results/latest.json
 	$(BIN)/python -m benchmarks
 
+bench-peers: $(INSTALLED) $(PEERS)/torch/.installed $(PEERS)/tensorflow/.xplique ## Measure other tools beside camshard; IMAGES=… to choose the images
+	$(BIN)/python -m benchmarks.peers $(IMAGES)
+
+$(PEERS)/%/.installed: benchmarks/peers/requirements-%.txt constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --upgrade pip
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --requirement $<
+	@touch $@
+
+$(PEERS)/tensorflow/.xplique: $(PEERS)/tensorflow/.installed
+	@# Xplique asks for the CUDA build of an older TensorFlow; it runs with the one that camshard uses
+	$(@D)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps xplique==2.0.2 tf-keras
+	@touch $@
+
 docs: $(INSTALLED) ## Write docs/commands.md from the commands
 	$(BIN)/python -m docs.make_commands
 
@@ -47,5 +62,5 @@ format: $(INSTALLED) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## Remove .venv and what tests and the demo left
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .lint-imports.log
+clean: ## Remove .venv, .venv-peers and what tests and the demo left
+	rm -rf $(VENV) $(PEERS) demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .lint-imports.log

@@ -1,6 +1,7 @@
 """A run as one xarray.Dataset: everything small in memory, attributions read when they are needed."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -8,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import MissingExtraError
-from shared.places import Places
-from shared.records import METADATA_PREFIX, Records
+from shared.places import Part, Places
+from shared.records import METADATA_PREFIX, Records, plain_values, variable_names
 from shared.shard import reading
-from shared.shard_files import ShardFile
 from shared.shard_layout import attribution_name
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _SMALL = ("label", "probability", "logit", "prediction", "target", "status", "error")
+_BLOCK_BYTES = 32 * 1024 * 1024
 _OF_HDF5 = {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}
 _OF_THE_RUN = (
     "Conventions", "camshard_schema", "run_id", "model_sha256", "preprocessing", "resize_convention", "score",
@@ -29,7 +30,7 @@ _OF_THE_RUN = (
 def make_dataset(places: Places) -> "xr.Dataset":
     """Return all records that are there, with the names, dimensions and attributes of a shard.
 
-    Attributions and features are dask arrays, a chunk a file; its file is opened when a chunk is computed.
+    Attributions and features are dask arrays, of chunks within a shard, read as they are computed.
 
     Raises:
         MissingExtraError: xarray or dask is not installed.
@@ -71,12 +72,12 @@ def _large(places: Places) -> list[str]:
 def _metadata(places: Places) -> dict[str, Any]:
     table = _records(places).metadata
     return {
-        column.replace("/", "."): (
+        name: (
             ("image_id",),
-            table[column].to_pandas().to_numpy(),
+            plain_values(table[column]),
             {"long_name": column.removeprefix(METADATA_PREFIX)},
         )
-        for column in table.column_names
+        for column, name in variable_names(table).items()
     }
 
 
@@ -91,21 +92,33 @@ def _lazy(places: Places, name: str, shape: tuple[int, ...], dtype: np.dtype[Any
     from dask.delayed import delayed
 
     read = delayed(_read_block, pure=True)
+    most = max(1, _BLOCK_BYTES // (dtype.itemsize * int(np.prod(shape))))
     blocks = [
-        (
-            positions.start,
-            da.from_delayed(read(part.file, name, rows), (rows.stop - rows.start, *shape), dtype),
+        da.from_delayed(
+            read(list(places.parts(asked)), name, (len(asked), *shape), dtype), (len(asked), *shape), dtype
         )
-        for part in places.parts()
-        for rows, positions in part.stretches()
+        for asked in _blocks(places, most)
     ]
-    whole: da.Array = da.concatenate([block for _, block in sorted(blocks, key=lambda one: one[0])])
+    whole: da.Array = da.concatenate(blocks)
     return whole
 
 
-def _read_block(file: ShardFile, name: str, rows: slice) -> NDArray[Any]:
-    with reading(file.path) as opened:
-        return np.asarray(opened[name][rows])
+def _blocks(places: Places, most: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the places of all records among those that are there, cut where shards end."""
+    shards = places.records // places.run.shard_size
+    starts = np.flatnonzero(np.diff(shards, prepend=-1))
+    for start, end in pairwise([*starts.tolist(), len(places)]):
+        for first in range(start, end, most):
+            yield np.arange(first, min(first + most, end))
+
+
+def _read_block(parts: list[Part], name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    values = np.empty(shape, dtype)
+    for part in parts:
+        with reading(part.file.path) as opened:
+            for rows, positions in part.stretches():
+                values[positions] = opened[name][rows]
+    return values
 
 
 def _dims(dataset: h5py.Dataset) -> tuple[str, ...]:

@@ -40,10 +40,17 @@ def make_heatmap(attribution: Floats, spec: InputSpec, size: Size | None, normal
     return _lay_over(scaled, input_region(size, spec), size)
 
 
-def check_size(size: Any) -> None:
-    """Raise RequestError unless `size` is two positive whole numbers."""
+def checked_size(size: Any) -> Any:
+    """Return None, `image`, or (height, width) as integers.
+
+    Raises:
+        RequestError: it is nothing of these.
+    """
+    if size is None or (isinstance(size, str) and size == "image"):
+        return size
     if np.shape(size) != (2,) or not all(isinstance(side, Integral) and int(side) > 0 for side in size):
         raise RequestError(f"size: (height, width) in pixels is wanted, or 'image', received {size!r}.")
+    return int(size[0]), int(size[1])
 
 
 def _scale(attribution: Floats, normalize: str) -> Floats:

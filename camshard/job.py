@@ -12,7 +12,7 @@ from producer.holes import HoleFiller
 from producer.progress import AccuracyCheck, Progress, Watcher
 from shared.attempts import read_all_attempts
 from shared.broker import check_broker, embedded_broker, make_app
-from shared.errors import BrokerError, RunError, ShardError, StorageError
+from shared.errors import BrokerError, CamshardError, RunError
 from shared.finish import finish_run
 from shared.run import Run
 from shared.settings import Settings
@@ -96,7 +96,7 @@ def _finish(run: Run, listener: Listener) -> None:
     """See to it that a complete run has its table and index; results can be read without."""
     try:
         finish_run(run)
-    except (ShardError, StorageError) as error:
+    except CamshardError as error:
         listener.warning(f"table.parquet and index.h5 were not written: {error}")
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from camshard.selection import choose_attribution
+from camshard.selection import choose_attribution, default_target, predicted_class
 from shared.errors import CamshardError
 from shared.methods import METHODS
 from shared.run import Run
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 12
 MOST_OVERLAYS = 6
+_SCORES = {"logit": "logits", "probability": "probabilities"}
 _TRIED_AT_MOST = 12  # images; where storage is gone, each may take its time
 _OVERLAY_SIDE = 180  # pixels, the longer side
 
@@ -55,9 +56,9 @@ class Verdicts:
     """What the model said of each record.
 
     Attributes:
-        class_index: int64 (n,), the predicted class, for multilabel the likeliest; -1 where failed.
+        class_index: int64 (n,), the predicted class (see `selection.predicted_class`); -1 where failed.
         confidence: float64 (n,), its probability, NaN where failed.
-        right: int8 (n,), 1 right, 0 wrong, -1 unknown or failed; for multilabel, of the likeliest class.
+        right: int8 (n,), 1 right, 0 wrong, -1 unknown or failed; for multilabel, of that class.
     """
 
     class_index: NDArray[np.int64]
@@ -89,7 +90,8 @@ def judge(results: "Results") -> Verdicts:
     probabilities = table[[f"probability_{one}" for one in classes]].to_numpy(np.float64)
     ok, rows = (table["status"] == Status.OK).to_numpy(), np.arange(len(table))
     if results.run.spec.task == "multilabel":
-        predicted = np.nan_to_num(probabilities).argmax(axis=1)
+        flags = table[[f"prediction_{one}" for one in classes]].to_numpy(np.int8)
+        predicted = predicted_class(results.run, probabilities, flags)
         right = table[[f"label_{one}" for one in classes]].to_numpy(np.int8)[rows, predicted]
     else:
         predicted = _index_of(table["prediction"], classes)
@@ -118,7 +120,7 @@ def _facts(results: "Results") -> dict[str, str]:
         "model": f"{escape(run.model_path.name)}, {run.spec.task}, {len(run.spec.classes)} classes, "
         f"{height} × {width} pixels",
         "records": _records(results),
-        "explained": f"{_explained(results)}, {run.request.score}s",
+        "explained": f"{_explained(results)}, {_SCORES[run.request.score]}",
         **features,
     }
 
@@ -153,7 +155,7 @@ def _accuracy(results: "Results", verdicts: Verdicts) -> dict[str, str]:
     known = int((right >= 0).sum())
     if not known:
         return {}
-    name = "likeliest is right" if results.run.spec.task == "multilabel" else "accuracy"
+    name = "likeliest prediction is right" if results.run.spec.task == "multilabel" else "accuracy"
     return {name: f"{(right == 1).sum() / known:.1%} of {known:,} labelled records"}
 
 
@@ -213,8 +215,18 @@ def _strip(results: "Results", verdicts: Verdicts) -> str:
     if not wrong and not others:
         return ""
     method, layer = choose_attribution(results.run, None, None)
-    title = f"Most confident predictions: {METHODS[method].title} of the predicted class at {escape(layer)}"
+    what = f"{METHODS[method].title} of {_drawn(results.run)} at {escape(layer)}"
+    title = f"Most confident predictions: {what}"
     return f"<h5>{title}</h5><div>{''.join([*others, *wrong])}</div>"
+
+
+def _drawn(run: Run) -> str:
+    several = run.spec.task == "multilabel"
+    if default_target(run) == "label":
+        return "the first label" if several else "the label"
+    if several and run.request.targets.kind == "top":
+        return "the likeliest class"
+    return "the likeliest predicted class" if several else "the predicted class"
 
 
 def _figures(results: "Results", verdicts: Verdicts, among: NDArray[np.bool_], wanted: int) -> Iterator[str]:
@@ -226,6 +238,8 @@ def _figures(results: "Results", verdicts: Verdicts, among: NDArray[np.bool_], w
         if wanted == 0:
             return
         try:
+            if np.isnan(results.attribution(ids[position])).any():  # no label, in a run of labels
+                continue
             overlay = results.overlay(ids[position])
         except CamshardError:  # no file any more, or the class was not explained
             continue

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from shared.errors import IncompleteRunError, ShardError
-from shared.run import Run
-from shared.shard_files import ShardFile, find_shard_files, parse_name
+from shared.run import Run, parse_shard_name
+from shared.shard_files import ShardFile, find_shard_files
 from shared.table import Digests, read_digests
 
 
@@ -14,10 +14,12 @@ class UsableFiles:
 
     Attributes:
         missing: shards that are not there, or not of the size they were published with.
+        left_out: names of files that were published and are not read: their rows are those of older files.
     """
 
     files: tuple[ShardFile, ...]
     missing: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def find_usable_files(run: Run, partial: bool) -> UsableFiles:
@@ -40,7 +42,8 @@ def find_usable_files(run: Run, partial: bool) -> UsableFiles:
     gone = sorted(digests.keys() - {one.name for one in files})
     if ((missing or gone) and not partial) or not there:
         _refuse_incomplete(run, missing, gone)
-    return UsableFiles(tuple(one for one in whole if one.shard in there), missing)
+    left_out = (*gone, *sorted(one.name for one in altered))
+    return UsableFiles(tuple(one for one in whole if one.shard in there), missing, left_out)
 
 
 def _refuse_altered(run: Run, first: ShardFile, number: int, digests: Digests) -> None:
@@ -53,7 +56,7 @@ def _refuse_altered(run: Run, first: ShardFile, number: int, digests: Digests) -
 
 
 def _refuse_incomplete(run: Run, missing: tuple[int, ...], gone: list[str]) -> None:
-    redone = [name for name in gone if (parse_name(name.split("/")[-1]) or (0, 0))[1]]
+    redone = [name for name in gone if (parse_shard_name(name.split("/")[-1]) or (0, 0))[1]]
     if not missing:
         raise IncompleteRunError(
             f"{run.dir}: {redone[0]}, which holds rows that were done again, is not there. Bring it back, or "

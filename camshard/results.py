@@ -1,6 +1,6 @@
 """Open a run and read its results: table, attributions, heatmaps, pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,26 +14,24 @@ from camshard.analysis.comparison import Comparison, compare
 from camshard.analysis.neighbours import nearest
 from camshard.analysis.statistics import attribution_statistics
 from camshard.dataset import make_dataset
-from camshard.heatmap import check_size, make_heatmap
+from camshard.heatmap import checked_size, make_heatmap
 from camshard.notebook import results_html
-from camshard.opening import find_usable_files
+from camshard.opening import UsableFiles, find_usable_files
 from camshard.overlay import draw_overlay
-from camshard.selection import Target, choose_attribution, choose_ranks
+from camshard.selection import ImageIds, Target, checked_ids, choose_attribution, choose_ranks
 from shared.errors import RequestError
 from shared.finish import is_current
 from shared.images import read_image
 from shared.places import Places, find_places
 from shared.run import Run, read_run
 from shared.shard import reading
-from shared.shard_files import ShardFile
-from shared.shard_layout import attribution_bytes, attribution_name
+from shared.shard_layout import attribution_bytes, attribution_name, attribution_size
 from shared.table import build_table, read_digests, result_columns
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float32]
-ImageIds = str | Sequence[str]
 
 _BLOCK_BYTES = 32 * 1024 * 1024
 
@@ -42,8 +40,9 @@ def open_run(path: str | Path, partial: bool = False) -> "Results":
     """Open a run directory.
 
     Args:
-        partial: accept a run whose shards are not all there, or not all whole; their records are left
-            out, and `missing` names them.
+        partial: accept a run whose shards are not all there, or not all whole. Records of such shards are
+            left out, and `missing` names them; `left_out` names published files that are not read, which
+            may have held rows that were done again.
 
     Raises:
         RunError: there is no run.
@@ -51,8 +50,7 @@ def open_run(path: str | Path, partial: bool = False) -> "Results":
         ShardError: a shard has not the size it was published with, and `partial` is not set.
     """
     run = read_run(Path(path))
-    usable = find_usable_files(run, partial)
-    return Results(run, usable.files, usable.missing)
+    return Results(run, find_usable_files(run, partial))
 
 
 class Results:
@@ -62,12 +60,12 @@ class Results:
         run: what was asked, of which model.
         files: the published shard files that are read.
         missing: numbers of the shards that are left out.
+        left_out: names of published files that are not read.
     """
 
-    def __init__(self, run: Run, files: tuple[ShardFile, ...], missing: tuple[int, ...] = ()):
+    def __init__(self, run: Run, usable: UsableFiles):
         self.run = run
-        self.files = files
-        self.missing = missing
+        self.files, self.missing, self.left_out = usable.files, usable.missing, usable.left_out
 
     def __len__(self) -> int:
         return len(self._places)
@@ -77,7 +75,8 @@ class Results:
         partial = f" of {self.run.num_records}" if self.missing else ""
         return (
             f"<camshard run {self.run.run_id} in {self.run.dir}: {len(self)}{partial} records, "
-            f"classes {', '.join(self.run.spec.classes)}; {pairs}>"
+            f"classes {', '.join(self.run.spec.classes)}; {pairs}"
+            f"{'; not read: ' + ', '.join(self.left_out) if self.left_out else ''}>"
         )
 
     def _repr_html_(self) -> str:
@@ -88,7 +87,7 @@ class Results:
         """The ids of the records that are there, in the order of the CSV."""
         return list(self._positions)
 
-    @cached_property
+    @property
     def table(self) -> pd.DataFrame:
         """One row a record, in the order of the CSV.
 
@@ -96,9 +95,15 @@ class Results:
         label_<class> and prediction_<class>, 1, 0, -1), probability_<class>, status, error, and the metadata
         columns under their own names (with `metadata_` before them where the name is one of these).
 
+        Each call gives a frame of its own, to be changed at will.
+
         Raises:
             ShardError: a shard cannot be read.
         """
+        return self._table.copy(deep=False)
+
+    @cached_property
+    def _table(self) -> pd.DataFrame:
         if is_current(read_digests(self.run), list(self.files)):
             names = result_columns(pq.read_schema(self.run.table_path).names, self.run)
             table = pq.read_table(self.run.table_path, columns=names)
@@ -118,24 +123,28 @@ class Results:
             image_ids: one id, which gives (height, width), or several, which give (n, height, width).
             method: default Grad-CAM, or CAM if there is no other.
             layer: default the last one of the run.
-            target: a class by name or index; default the predicted one (of a run with --targets label: the
-                label).
+            target: a class by name or index, `predicted` or `label`; default the predicted one, in a run of
+                --targets label the label. Of several labels, the predicted one is the likeliest over its
+                threshold, or where none is the likeliest of all.
             rank: the place of the target among those explained, instead of a class.
 
         Raises:
             RequestError: no such image, method, layer or target in this run.
             ShardError: a shard cannot be read.
         """
-        several = [image_ids] if isinstance(image_ids, str) else list(image_ids)
+        several = checked_ids(image_ids)
         asked = np.array([self._position(one) for one in several], np.int64)
-        name = attribution_name(*choose_attribution(self.run, method, layer))
+        method, layer = choose_attribution(self.run, method, layer)
+        name = attribution_name(method, layer)
         found: list[Floats] = [np.empty(0, np.float32)] * len(several)
         for part in self._places.parts(asked):
             with reading(part.file.path) as file:
                 ranks = choose_ranks(self.run, file, part.rows, target, rank)
                 for position, row, at in zip(part.positions, part.rows, ranks, strict=True):
                     found[position] = file[name][row, at]
-        return found[0] if isinstance(image_ids, str) else np.stack(found)
+        if isinstance(image_ids, str):
+            return found[0]
+        return np.stack(found) if found else np.empty((0, *attribution_size(self.run, layer)), np.float32)
 
     def heatmap(
         self, image_ids: ImageIds, method: str | None = None, layer: str | None = None,
@@ -159,17 +168,16 @@ class Results:
         Raises:
             RequestError: what `attribution` raises, or no such normalization or size.
         """
-        if size is not None and str(size) != "image":
-            check_size(size)
+        size = checked_size(size)
         raw = self.attribution(image_ids, method, layer, target, rank)
-        several = [image_ids] if isinstance(image_ids, str) else list(image_ids)
+        several = checked_ids(image_ids)
         heatmaps = [
             make_heatmap(one, self.run.spec.input, self._size(image_id, size), normalize)
             for image_id, one in zip(several, raw[None] if isinstance(image_ids, str) else raw, strict=True)
         ]
         if isinstance(image_ids, str):
             return heatmaps[0]
-        return heatmaps if size == "image" else np.stack(heatmaps)
+        return heatmaps if size == "image" or not heatmaps else np.stack(heatmaps)
 
     def image(self, image_id: str) -> NDArray[np.uint8]:
         """Read the image's file: uint8 (height, width, channels), RGB or grey, upright.

@@ -18,7 +18,7 @@ def commands_page() -> str:
         "Made from the commands by `make docs`. Every option is a flag, an environment variable "
         "(`--shard-size`, `CAMSHARD_SHARD_SIZE`) or a line of `camshard.toml` (`shard_size = 64`), in this "
         "order of weight; a comma-separated value may be a list in TOML. Those of "
-        "`demo`, `status` and `export` are flags alone.",
+        "`demo`, `status`, `verify` and `export` are flags alone.",
     ]
     for name, command in get_command(app).commands.items():  # type: ignore[attr-defined]
         parts.append(_section(name, command))

@@ -3,7 +3,7 @@
 python examples/confident_errors.py RUN [OUT.png]
 
 Each row is an image, its heatmap for the predicted class and, if it was explained (--targets all), that for
-the true class.
+the true class. It needs a run with one label for each image.
 """
 
 import sys
@@ -18,6 +18,8 @@ from shared.errors import CamshardError
 
 run = camshard.open_run(sys.argv[1])
 out_path = sys.argv[2] if len(sys.argv) > 2 else "confident_errors.png"
+if run.run.spec.task == "multilabel":
+    sys.exit("confident_errors.py needs a run with one label for each image; this one has several.")
 
 table = run.table
 table = table[table["label"].notna() & table["prediction"].notna()]

@@ -25,11 +25,11 @@ with h5py.File(Path(sys.argv[1]) / "index.h5") as file:
         if "method" in variable.attrs:  # an attribution: (image_id, target_rank, y, x)
             print(f"{name}: {variable.attrs['long_name']}, {variable.shape}")
 
-    # of the first image that did not fail: the attribution of its likeliest class
+    # of the first image that was explained: the attribution of its likeliest class
     name = file.attrs["signal"]
-    row = np.flatnonzero(status == 0)[0]
+    row = np.flatnonzero((file["target"][:] >= 0).any(axis=1))[0]
     likeliest = file["probability"][row].argmax()
-    targets = file["target"][row]  # class indices, by rank
+    targets = file["target"][row]  # class indices, by rank; -1 none
     rank = (targets == likeliest).argmax()  # the first target, if the likeliest class was not explained
     attribution = file[name][row, rank]  # reads this one image
     low, high = attribution.min(), attribution.max()

@@ -2,7 +2,9 @@
 
 python examples/mean_heatmaps.py RUN [OUT.png]
 
-Centred objects give a centred mean. Where corners and edges light up, find_shortcuts.py names the images.
+Centred objects give a centred mean. Where corners and edges light up, find_shortcuts.py names the images. The
+classes are the predicted ones, in a run of --targets label the labels. It needs a run with one class for each
+image.
 """
 
 import sys
@@ -14,22 +16,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import camshard
+from camshard.selection import default_target
 
 run = camshard.open_run(sys.argv[1])
 out_path = sys.argv[2] if len(sys.argv) > 2 else "mean_heatmaps.png"
+if run.run.spec.task == "multilabel":
+    sys.exit("mean_heatmaps.py needs a run with one class for each image; this one has several.")
 
-prediction = run.table.set_index("image_id")["prediction"]
+column = {"label": "label", "predicted": "prediction"}[default_target(run.run)]
+table = run.table.set_index("image_id")
+class_of = table[column].where(table["status"] == 0)
 sums = dict.fromkeys(run.run.spec.classes, 0.0)
 counts = dict.fromkeys(run.run.spec.classes, 0)
 
-for image_ids, attributions in run.batches():  # Grad-CAM of the predicted class, raw, a few images at a time
+for image_ids, attributions in run.batches():  # Grad-CAM of that class, raw, a few images at a time
     heatmaps = np.maximum(attributions, 0)
     highest = heatmaps.max(axis=(1, 2), keepdims=True)
     heatmaps = heatmaps / np.where(highest > 0, highest, 1)  # each image counts the same
-    predicted = prediction.loc[image_ids].to_numpy()
-    for name in sums:  # failed images have no prediction and are in no class
-        sums[name] = sums[name] + heatmaps[predicted == name].sum(axis=0)
-        counts[name] += int((predicted == name).sum())
+    names = class_of.loc[image_ids].to_numpy()
+    for name in sums:  # failed and unlabelled images are in no class
+        sums[name] = sums[name] + heatmaps[names == name].sum(axis=0)
+        counts[name] += int((names == name).sum())
 
 there = [name for name in sums if counts[name]]
 figure, axes = plt.subplots(

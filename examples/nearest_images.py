@@ -3,7 +3,7 @@
 python examples/nearest_images.py RUN IMAGE_ID [K]
 
 Neighbours of another class say what a wrong prediction may rest on; those at a distance of nearly 0 are often
-the same picture again.
+the same picture again. Where images have several labels, each class has a column of 1 and 0 (-1 unknown).
 """
 
 import sys
@@ -15,6 +15,8 @@ image_id = sys.argv[2]
 k = int(sys.argv[3]) if len(sys.argv) > 3 else 10
 
 columns = ["image_id", "label", "prediction"]
+if run.run.spec.task == "multilabel":
+    columns[1:] = [f"{name}_{one}" for name in ("label", "prediction") for one in run.run.spec.classes]
 print(run.table.loc[run.table["image_id"] == image_id, columns].to_string(index=False))
 
 neighbours = run.nearest(image_id, k)

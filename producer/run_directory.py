@@ -44,7 +44,9 @@ def write_run_dir(plan: "Plan") -> Run:
             return found
         run = replace(run, created=found.created) if found else run
         manifest = pa.BufferOutputStream()
-        pq.write_table(records_to_table(records), manifest, row_group_size=run.shard_size)
+        pq.write_table(
+            records_to_table(records), manifest, row_group_size=run.shard_size, write_page_checksum=True
+        )
         write_atomically(run.manifest_path, manifest.getvalue())
         write_spec(run.dir / "model.toml", run.spec)
         for name, text in plan.code.items():

@@ -16,8 +16,7 @@ from shared.table import Digests, build_table, read_digests, write_table
 def finish_run(run: Run) -> bool:
     """Write table.parquet and index.h5 of a complete run, unless they are there and of its newest files.
 
-    Each appears in one step, the index first: where the table is there, both are. Two processes that do it at
-    once write the same.
+    Each appears in one step, the index first. Two processes that do it at once write the same.
 
     Returns:
         Whether the run is complete.
@@ -33,11 +32,13 @@ def finish_run(run: Run) -> bool:
         return True
     digests = digests_of(run, files)
     places = find_places(run, files)
-    if len(places.files) <= MOST_FILES:
-        _publish(run, run.index_path, lambda path: write_index(path, places, digests))
-    else:
-        run.index_path.unlink(missing_ok=True)  # of the run before rows were done again
-    _publish(run, run.table_path, lambda path: _write_table(path, places, digests))
+    try:
+        if len(files) <= MOST_FILES:
+            _publish(run, run.index_path, lambda path: write_index(path, places, digests))
+        else:
+            _remove(run.index_path)  # of the run before rows were done again
+    finally:  # the table does not wait for the index
+        _publish(run, run.table_path, lambda path: _write_table(path, places, digests))
     return True
 
 
@@ -80,7 +81,14 @@ def _publish(run: Run, final_path: Path, write: Callable[[Path], None]) -> None:
         fsync_path(path)
         os.replace(path, final_path)
         fsync_path(final_path.parent)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise StorageError(f"{final_path}: writing failed: {error}.") from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path}: removing failed: {error.strerror}.") from error

@@ -6,16 +6,18 @@ from typing import Any
 
 import h5py
 import numpy as np
-import pyarrow as pa
 
 from shared.errors import RequestError
 from shared.places import Places
-from shared.records import Records
+from shared.records import METADATA_PREFIX, Records, plain_values, variable_names
 from shared.shard import reading
 from shared.shard_layout import Layout, attribution_name, write_root_attributes
 from shared.table import Digests
 
 MOST_FILES = 200  # HDF5 keeps every source of a virtual dataset open
+MOST_METADATA = 2_000  # columns; HDF5 keeps a list of all variables along an axis, of at most 64 kB
+_FILL = {"i": 0, "f": np.nan}
+_BLOCK_BYTES = 32 * 1024 * 1024
 _VARIABLES = ("prediction", "probability", "logit", "target", "status", "error")
 _STRING = h5py.string_dtype()
 
@@ -47,19 +49,23 @@ def write_merged(path: Path, places: Places) -> None:
     Raises:
         ShardError, OSError: a shard cannot be read, the file cannot be written.
     """
-    run = places.run
-    names = [attribution_name(method, layer) for method, layer in run.request.attributions]
+    request = places.run.request
     with h5py.File(path, "w", track_order=True, locking=False) as file:
         layout = _begin(file, places, {})
-        for method, layer in run.request.attributions:
-            layout.attribution(method, layer)
-        if run.request.save_features:
-            layout.features()
-            names.append("feature")
-        for part in places.parts():
-            for rows, positions in part.stretches():
-                for name in names:
-                    file[name][positions] = _read(part.file.path, name, rows)
+        made = [layout.attribution(method, layer) for method, layer in request.attributions]
+        if request.save_features:
+            made.append(layout.features())
+        for dataset in made:
+            _copy(places, dataset)
+
+
+def _copy(places: Places, dataset: h5py.Dataset) -> None:
+    """Fill one variable of all records from the shards, a block at a time."""
+    most = max(1, _BLOCK_BYTES // (4 * int(np.prod(dataset.shape[1:]))))
+    for part in places.parts():
+        for block in part.blocks(most):
+            for rows, positions in block.stretches():
+                dataset[positions] = _read(part.file.path, dataset.name, rows)
 
 
 def _begin(file: h5py.File, places: Places, own: dict[str, Any]) -> Layout:
@@ -77,23 +83,12 @@ def _begin(file: h5py.File, places: Places, own: dict[str, Any]) -> Layout:
 
 
 def _write_metadata(layout: Layout, records: Records) -> None:
-    """Write the metadata columns: numbers as float64 (missing: NaN), all else as text (missing: "")."""
-    names: set[str] = set()
-    for column in records.metadata.column_names:
-        name = column.replace("/", ".")
-        while name in names:
-            name += "_"
-        names.add(name)
-        values, numeric = _plain(records.metadata[column])
-        dtype, fill = (np.float64, np.nan) if numeric else (_STRING, None)
-        title = column.removeprefix("metadata_")
+    names = list(variable_names(records.metadata).items())[:MOST_METADATA]
+    for column, name in names:
+        values = plain_values(records.metadata[column])
+        dtype, fill = (_STRING, None) if values.dtype == object else (values.dtype, _FILL[values.dtype.kind])
+        title = column.removeprefix(METADATA_PREFIX)
         layout.variable(name, ("image_id",), dtype, fill, title)[...] = values
-
-
-def _plain(column: pa.ChunkedArray) -> tuple[Any, bool]:
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return column.cast(pa.float64(), safe=False).to_numpy(), True
-    return np.array(column.cast(pa.string()).fill_null("").to_pylist(), object), False
 
 
 def _read(path: Path, name: str, rows: slice) -> Any:

@@ -71,7 +71,8 @@ class Places:
         rows = self.rows if asked is None else self.rows[asked]
         by_file = np.argsort(file_index, kind="stable")
         there, starts = np.unique(file_index[by_file], return_index=True)
-        found = {self.files[at]: one for at, one in zip(there, np.split(by_file, starts[1:]), strict=True)}
+        split = np.split(by_file, starts[1:]) if len(by_file) else []
+        found = {self.files[at]: one for at, one in zip(there, split, strict=True)}
         for file in sorted(found):
             yield Part(file, rows[found[file]].astype(np.int64), found[file])
 
@@ -122,26 +123,27 @@ def find_places(run: Run, files: Collection[ShardFile]) -> Places:
 
 def _take_over_redone_rows(places: Places, first: list[ShardFile]) -> None:
     """Have redone rows point to their newest file, in place."""
-    starts = {one.shard: start for one, start in zip(first, _starts(places, first), strict=True)}
-    ok: dict[int, bool] = {}  # of the rows that were done again, by position
+    starts = dict(zip([one.shard for one in first], _starts(places, first), strict=True))
+    originals = {one.shard: one for one in first}
+    ok: dict[
+        int, NDArray[np.bool_]
+    ] = {}  # of the shards of which rows were done again: which rows are ok so far
     for index, file in enumerate(places.files):
         if file.revision == 0 or file.shard not in starts:
             continue
-        row_of = {name: row for row, name in enumerate(places.run.shard_records(file.shard).image_ids)}
+        if file.shard not in ok:
+            with reading(originals[file.shard].path) as opened:
+                ok[file.shard] = opened["status"][...] == Status.OK
+        places_of = {name: row for row, name in enumerate(places.run.shard_records(file.shard).image_ids)}
         with reading(file.path) as opened:
             image_ids, statuses = opened["image_id"].asstr()[...], opened["status"][...]
         for row, (image_id, status) in enumerate(zip(image_ids, statuses, strict=True)):
-            if image_id not in row_of:
+            place = places_of.get(image_id)
+            if place is None or (ok[file.shard][place] and status != Status.OK):
                 continue
-            position = starts[file.shard] + row_of[image_id]
-            if status == Status.OK or not ok.setdefault(position, _is_ok(places, position)):
-                places.file_index[position], places.rows[position] = index, row
-                ok[position] = status == Status.OK
-
-
-def _is_ok(places: Places, position: int) -> bool:
-    with reading(places.files[places.file_index[position]].path) as file:
-        return bool(file["status"][places.rows[position]] == Status.OK)
+            position = starts[file.shard] + place
+            places.file_index[position], places.rows[position] = index, row
+            ok[file.shard][place] = status == Status.OK
 
 
 def _starts(places: Places, first: list[ShardFile]) -> list[int]:

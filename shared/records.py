@@ -1,15 +1,18 @@
 """Records: rows of the metadata CSV, and the manifest's table of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
 METADATA_PREFIX = "metadata_"
+_EXACT_IN_FLOAT64 = 2**53
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,40 @@ class Records:
         frame.columns = [name.removeprefix(METADATA_PREFIX) for name in frame.columns]
         frame["image_id"] = pd.Series(self.image_ids[rows], dtype=object)
         return frame
+
+
+def variable_names(metadata: pa.Table) -> dict[str, str]:
+    """Return the name of each metadata column as an HDF5 variable: `.` for `/`, then `_` until it is free."""
+    names: dict[str, str] = {}
+    for column in metadata.column_names:
+        names[column] = free_name(column.replace("/", "."), names.values())
+    return names
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return the name, with as many `_` behind it as make it one that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
+
+def plain_values(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return a metadata column as HDF5 can hold it, no value altered.
+
+    Returns:
+        int64 for integers; float64 for numbers, missing ones NaN; else text, missing: "". Integers of which
+        some are missing are float64, or text where one is too large for that.
+    """
+    if pa.types.is_floating(column.type):
+        return np.asarray(column.cast(pa.float64()).to_numpy())
+    if pa.types.is_integer(column.type):
+        if not column.null_count:
+            return np.asarray(column.cast(pa.int64()).to_numpy())
+        known = column.drop_null().to_numpy()
+        if not known.size or np.abs(known).max() <= _EXACT_IN_FLOAT64:
+            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    texts = ["" if one is None else str(one).replace("\0", "") for one in column.to_pylist()]
+    return np.array(texts, object)
 
 
 def records_to_table(records: Records) -> pa.Table:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import threading
 import uuid
@@ -24,6 +25,7 @@ from shared.request import ExplainRequest, request_from_dict, request_to_dict
 
 SCHEMA = 1
 _ONE_READER = threading.RLock()
+_SHARD_NAME = re.compile(r"shard-(\d{9})(?:\.r([1-9]\d*))?\.h5")
 SHARDS_PER_FOLDER = 1_000
 LAYERS_FILE, ADAPTER_FILE = "layers.py", "adapter.py"
 
@@ -123,14 +125,15 @@ class Run:
 
     def published_shards(self) -> set[int]:
         """Return the numbers of the shards that are there, from the folders' listings alone."""
-        return set().union(*map(_shards_in, _subfolders(self.dir / "shards")))
+        found = set().union(*map(_shards_in, _subfolders(self.dir / "shards")))
+        return {shard for shard in found if shard < self.num_shards}
 
     def is_complete(self) -> bool:
         """Tell whether every shard is there; stops at the first folder that lacks one."""
         for start in range(0, self.num_shards, SHARDS_PER_FOLDER):
             folder = self.shard_path(start).parent
-            wanted = min(SHARDS_PER_FOLDER, self.num_shards - start)
-            if len(_shards_in(folder)) < wanted:
+            wanted = range(start, min(start + SHARDS_PER_FOLDER, self.num_shards))
+            if not _shards_in(folder).issuperset(wanted):
                 return False
         return True
 
@@ -248,16 +251,20 @@ def _reading(manifest_path: Path) -> Iterator[None]:
         ) from error
 
 
+def parse_shard_name(name: str) -> tuple[int, int] | None:
+    """Return shard and revision of a file's name, None where it is no shard's."""
+    match = _SHARD_NAME.fullmatch(name)
+    return (int(match[1]), int(match[2] or 0)) if match else None
+
+
 def _shards_in(folder: Path) -> set[int]:
+    """Return the numbers of the shards in a folder, rows done again left out."""
     try:
         with os.scandir(folder) as entries:
-            return {
-                int(entry.name[6:15])
-                for entry in entries
-                if entry.name.startswith("shard-") and len(entry.name) == len("shard-000000000.h5")
-            }
+            names = [parse_shard_name(entry.name) for entry in entries]
     except FileNotFoundError:
         return set()
+    return {numbers[0] for numbers in names if numbers and not numbers[1]}
 
 
 def _subfolders(folder: Path) -> list[Path]:

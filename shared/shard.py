@@ -74,6 +74,7 @@ class ShardWriter:
 
     def __init__(self, run: Run, shard: int, records: Records, revision: int = 0):
         self._run = run
+        self._revision = revision
         self._final_path = run.shard_path(shard, revision)
         self._path = run.new_building_path(self._final_path.name)
         self._written = np.zeros(len(records), bool)
@@ -136,7 +137,10 @@ class ShardWriter:
             self._file.attrs["finished_at"] = time.time()
             self._file.close()
             fsync_path(self._path)
-            return publish(self._path, self._final_path)
+            published = publish(self._path, self._final_path)
+            if published and not self._revision:  # a table that is there knows another file of this name
+                self._run.table_path.unlink(missing_ok=True)
+            return published
 
     def __enter__(self) -> Self:
         return self
@@ -196,10 +200,10 @@ def reading(path: Path) -> Iterator[h5py.File]:
         ShardError: it is not there, damaged, or written by a newer camshard.
     """
     with _ONE_READER, open_shard(path) as file:
-        _check_schema(path, file.attrs.get("camshard_schema"))
         try:
+            _check_schema(path, file.attrs.get("camshard_schema"))
             yield file
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, RuntimeError) as error:
             raise ShardError(
                 f"{path}: damaged: {error}. `camshard verify` says what else is; with --repair it sets "
                 "damaged files aside, and the command that began the run makes them anew."

@@ -2,13 +2,11 @@
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.run import Run
-
-_NAME = re.compile(r"shard-(\d{9})(?:\.r([1-9]\d*))?\.h5")
+from shared.errors import StorageError
+from shared.run import Run, parse_shard_name
 
 
 @dataclass(frozen=True, order=True)
@@ -32,21 +30,30 @@ class ShardFile:
 
 
 def find_shard_files(run: Run) -> list[ShardFile]:
-    """Return every published file, by shard and revision; files of other names are no shards."""
+    """Return every published file, by shard and revision; files of other names are no shards.
+
+    Raises:
+        StorageError: the folders cannot be read.
+    """
     found = []
-    for folder in sorted((run.dir / "shards").glob("[0-9]*/")):
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                numbers = parse_name(entry.name)
-                if numbers and run.shard_path(*numbers) == Path(entry.path) and numbers[0] < run.num_shards:
-                    found.append(ShardFile(*numbers, Path(entry.path), entry.stat().st_size))
+    try:
+        for folder in sorted((run.dir / "shards").glob("[0-9]*/")):
+            with os.scandir(folder) as entries:
+                found += [file for entry in entries if (file := _shard_file(run, entry))]
+    except OSError as error:
+        raise StorageError(f"{run.dir / 'shards'}: reading failed: {error.strerror}.") from error
     return sorted(found)
 
 
-def parse_name(name: str) -> tuple[int, int] | None:
-    """Return shard and revision of a file's name, None where it is no shard's."""
-    match = _NAME.fullmatch(name)
-    return (int(match[1]), int(match[2] or 0)) if match else None
+def _shard_file(run: Run, entry: os.DirEntry[str]) -> ShardFile | None:
+    """Return the shard file of a folder's entry; a link that leads nowhere is none."""
+    numbers = parse_shard_name(entry.name)
+    if not numbers or numbers[0] >= run.num_shards or run.shard_path(*numbers) != Path(entry.path):
+        return None
+    try:
+        return ShardFile(*numbers, Path(entry.path), entry.stat().st_size)
+    except FileNotFoundError:
+        return None
 
 
 def sha256_of(path: Path) -> str:

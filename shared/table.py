@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.errors import RunError
 from shared.places import Places
-from shared.records import METADATA_PREFIX
+from shared.records import METADATA_PREFIX, free_name
 from shared.run import Run
 
 SCHEMA = 1
@@ -50,7 +50,7 @@ def build_table(places: Places) -> pa.Table:
         name = column.removeprefix(METADATA_PREFIX)
         if name == run.metadata.id_column == "image_id":
             continue
-        columns[column if name in columns else name] = records.metadata[column]
+        columns[free_name(column, columns) if name in columns else name] = records.metadata[column]
     return pa.table(columns)
 
 
@@ -64,7 +64,12 @@ def result_columns(names: Iterable[str], run: Run) -> list[str]:
 def write_table(path: Path, table: pa.Table, run: Run, digests: Digests) -> None:
     """Write the table, and in its footer of which files it was made; raises OSError."""
     about = {"schema": SCHEMA, "run_id": run.run_id, "shards": digests}
-    pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about)}), path, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata({_KEY: json.dumps(about)}),
+        path,
+        compression="zstd",
+        write_page_checksum=True,
+    )
 
 
 def read_digests(run: Run) -> Digests | None:

@@ -23,10 +23,12 @@ class Given:
     """What a run is to hold; n records of c classes.
 
     Attributes:
-        probabilities: (n, c); the prediction is the highest, for multilabel all of at least one half.
+        probabilities: (n, c); the prediction is the highest, for multilabel all from their thresholds on.
         labels: (n,) class indices, for multilabel (n, c) flags; -1 unknown.
         attributions: by (method, layer): (n, ranks, height, width).
-        targets: (n, ranks) class indices; every class by default.
+        targets: (n, ranks) class indices, -1 none; every class by default.
+        kind: of the targets that are given: predicted, label or top.
+        thresholds: of each class, for multilabel.
         failed: ids of images that were not there.
         features: (n, channels).
         image_dir: where image files lie, named <id>.jpg.
@@ -39,6 +41,8 @@ class Given:
     classes: tuple[str, ...] = ("bkl", "mel", "nv")
     task: str = "multiclass"
     targets: Any = None
+    kind: str = "top"
+    thresholds: Any = 0.5
     failed: tuple[str, ...] = ()
     features: Any = None
     image_dir: Path = Path("nowhere")
@@ -71,7 +75,9 @@ def _make_run(run_dir: Path, given: Given) -> Run:
         layers[-1].name, tuple(sizes), layers,
     )  # fmt: skip
     ranks = _targets(given).shape[1]
-    targets = Targets("named", ranks, tuple(range(ranks))) if given.targets is None else Targets("top", ranks)
+    targets = (
+        Targets("named", ranks, tuple(range(ranks))) if given.targets is None else Targets(given.kind, ranks)
+    )
     features = given.features is not None
     return Run(
         dir=run_dir,
@@ -110,7 +116,11 @@ def _targets(given: Given) -> np.ndarray:
 def _make_rows(given: Given, rows: np.ndarray) -> Rows:
     failed = np.array([given.image_ids[row] in given.failed for row in rows])
     probabilities = np.asarray(given.probabilities, np.float32)[rows]
-    predictions = probabilities.argmax(axis=1) if given.task != "multilabel" else probabilities >= 0.5
+    predictions = (
+        probabilities.argmax(axis=1)
+        if given.task != "multilabel"
+        else probabilities >= np.asarray(given.thresholds, np.float32)
+    )
 
     def nan(values: Any) -> np.ndarray:
         return _where_failed(failed, np.asarray(values, np.float32)[rows], np.nan)

@@ -52,7 +52,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other[0] = np.roll(heat[0], 3, axis=-1)
     for name, predicted, attributions in (("first", PREDICTED, heat), ("second", [0, 1, 2, 0, 2, 0], other)):
         finish_run(write_results(folder / name, _given(folder, predicted, attributions)))
+    labels = np.eye(3)[[0, 1, 2, 0, 1, 0]]  # the same, but img2 is bkl too
+    labels[2, 0] = 1
+    several = _given(folder, PREDICTED, heat)
+    several.labels, several.task = labels.astype(int), "multilabel"
+    finish_run(write_results(folder / "several", several))
+    explained = _given(folder, PREDICTED, heat[:, :1])
+    explained.targets, explained.kind = np.array(LABELS)[:, None], "label"
+    finish_run(write_results(folder / "labels", explained))
     return folder
+
+
+def _run(folder: Path, example: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "examples" / example, *arguments],
+        cwd=folder,
+        env=os.environ | {"MPLCONFIGDIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.fixture
@@ -60,14 +79,7 @@ def run(folder: Path) -> Run:
     """Run an example in the folder of the runs and return what it prints."""
 
     def run(example: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", ROOT / "examples" / example, *arguments],
-            cwd=folder,
-            env=os.environ | {"MPLCONFIGDIR": str(folder)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = _run(folder, example, *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -140,6 +152,51 @@ def test_neighbours_are_listed(run: Run) -> None:
     printed = run("nearest_images.py", "first", "img0", "2")
     assert re.search(r"img0 +bkl +bkl\n\n2 nearest:", printed)
     assert re.search(r"0\.0050 +img1 +mel +mel\n +0\.2929 +img3 +bkl +mel\n$", printed)
+
+
+def test_pandas_counts_each_class_of_several_labels(run: Run) -> None:
+    printed = run("load_with_pandas.py", "several", "sex")
+    assert re.search(r"labels +predictions +both\nbkl +3 +1 +1\nmel +2 +2 +1\nnv +1 +2 +1\n", printed)
+    assert "accuracy 40.0%" in printed, "img0 and img1: img2 lacks a label"
+    assert re.search(r"\nf +2 +1\.0\nm +3 +0\.0\n", printed)
+
+
+def test_shortcuts_are_found_among_images_of_several_labels(run: Run, folder: Path) -> None:
+    printed = run("find_shortcuts.py", "several", "several.csv")
+    assert re.search(r"prediction_bkl.*\n +img1 +0 +1 +0 +1\.0 +0\.45 +0\.95", printed)
+    assert "\nmel, 2 images: {'border_share': 0.5" in printed, "the median of img1 and img3"
+    assert len(pd.read_csv(folder / "several.csv")) == 6
+
+
+def test_neighbours_with_several_labels_are_listed_with_each_class(run: Run) -> None:
+    printed = run("nearest_images.py", "several", "img2", "1")
+    assert re.search(r"image_id +label_bkl +label_mel +label_nv +prediction_bkl", printed)
+    assert re.search(r"img2 +1 +0 +1 +0 +0 +1\n\n1 nearest:", printed)
+
+
+@pytest.mark.parametrize(
+    ("example", "what"),
+    [("mean_heatmaps.py", "one class for each image"), ("confident_errors.py", "one label for each image")],
+)
+def test_what_an_example_needs_is_said_in_one_line(folder: Path, example: str, what: str) -> None:
+    done = _run(folder, example, "several")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{example} needs a run with {what}; this one has several.\n",
+    )
+
+
+def test_the_others_take_several_labels_as_they_are(run: Run) -> None:
+    assert "img0, gradcam__c2 for bkl: 0 to 2" in run("load_with_h5py.py", "several")
+    assert "gradcam__c2, mean by x_c2" in run("load_with_xarray.py", "several")
+    assert "same prediction: 100.0%" in run("compare_models.py", "several", "several")
+
+
+def test_runs_of_labels_are_told_by_label(run: Run) -> None:
+    printed = run("find_shortcuts.py", "labels")
+    assert re.search(r"By label:\n.*\nlabel +\nmel +0\.5", printed), "the median of img1 and img4"
+    assert "labels.png: mean heatmaps of bkl, mel, nv" in run("mean_heatmaps.py", "labels", "labels.png")
+    assert "img0, gradcam__c2 for bkl: 0 to 2" in run("load_with_h5py.py", "labels")
 
 
 def test_every_example_is_short_explained_and_run_here() -> None:

@@ -14,7 +14,7 @@ from shared.attempts import (
     read_attempts,
 )
 from shared.broker import TASK_NAME
-from shared.errors import CamshardError, OutOfReachError, ShardError, StorageError
+from shared.errors import CamshardError, OutOfReachError, StorageError
 from shared.finish import finish_run
 from shared.messages import ShardTask, task_from_message
 from shared.run import Run
@@ -86,7 +86,7 @@ def _finish(run: Run, task: ShardTask) -> None:
     try:
         if task.revision == 0:
             finish_run(run)
-    except (ShardError, StorageError) as error:
+    except CamshardError as error:
         log.warning("run %s: table.parquet and index.h5 were not written: %s", run.run_id, error)
 
 

@@ -38,8 +38,8 @@ class Comparison:
             - prediction, prediction_other: class names, for multilabel joined with `|`; missing where failed
             - agree: whether they are the same; missing where one failed
             - probability_difference: the largest over the classes, float32
-            - target: the class whose attributions are correlated, the one that the first run predicts (for
-              multilabel the likeliest)
+            - target: the class whose attributions are correlated, the first run's default: the one that it
+              predicts, the label where it explains labels; missing where failed or unlabelled
             - correlation: Pearson's, over the pixels of the raw attributions; NaN where one of the runs did
               not explain the target, or an attribution is the same everywhere
     """
@@ -127,8 +127,8 @@ def compare(
     """Compare the predictions and attributions of two runs, record by record, in bounded memory.
 
     Records are matched by image id, classes by name whatever their case. The attributions are those of the
-    class that the first run predicts; where sizes differ, they are resized to the larger one, bilinearly with
-    half-pixel centres.
+    first run's default target (see `Results.attribution`); where sizes differ, they are resized to the larger
+    one, bilinearly with half-pixel centres.
 
     Args:
         method: default Grad-CAM, or else the first method that both have.
@@ -141,7 +141,7 @@ def compare(
     pair, other_pair = choose_pairs(results.run, other.run, method, layer)
     first, second = match_records(results, other)
     table = _compare_predictions(first, second)
-    target = first.predicted_class()
+    target = first.default_target()
     table["target"] = _names(first, target)
     table["correlation"] = _correlations((first, pair), (second, other_pair), target)
     return Comparison(results.run, other.run, pair[0], pair[1], other_pair[1], table)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from camshard.selection import choose_attribution
+from camshard.selection import choose_attribution, default_target, predicted_class
 from shared.errors import RequestError
 from shared.places import Part, Places, find_places
 from shared.run import Run
@@ -71,11 +71,14 @@ class MatchedRecords:
             return np.asarray(values[:, self.class_of])
         return np.where(values < 0, -1, np.argsort(self.class_of)[values])
 
-    def predicted_class(self) -> Indices:
-        """Return the predicted class, for multilabel the likeliest: (n,), -1 where failed."""
-        likeliest = np.nan_to_num(self.probabilities).argmax(axis=1)
-        predictions = self.classes_in("prediction")
-        return np.where(self.ok, likeliest if predictions.ndim == 2 else predictions, -1)
+    def default_target(self) -> Indices:
+        """Return the run's default target by the first run's classes: (n,), -1 where failed or unlabelled."""
+        if default_target(self.run) == "label":
+            found = self.stored["target"][:, 0]
+            return np.where(self.ok & (found >= 0), np.argsort(self.class_of)[found], -1)
+        return np.where(
+            self.ok, predicted_class(self.run, self.probabilities, self.classes_in("prediction")), -1
+        )
 
     def ranks(self, wanted: Indices) -> Indices:
         """Return the rank at which each record's wanted class was explained: (n,), -1 where it was not."""

@@ -12,7 +12,7 @@ from camshard.export.outcome import Undrawable
 from camshard.export.request import ExportRequest, split
 from camshard.export.rows import Row
 from camshard.overlay import Floats, Pixels, draw_overlay
-from camshard.selection import choose_attribution, class_index
+from camshard.selection import choose_attribution, class_index, default_target
 from shared.errors import RequestError
 from shared.images import read_image
 from shared.methods import METHODS
@@ -86,7 +86,7 @@ def choose_panels(run: Run, request: ExportRequest) -> list[Panel]:
         RequestError: the run does not have it.
     """
     pairs = _choose_pairs(run, split(request.methods), split(request.layers))
-    targets = [_check_target(run, one) for one in split(request.targets) or ("predicted",)]
+    targets = [_check_target(run, one) for one in split(request.targets) or (default_target(run),)]
     return [Panel(method, layer, target) for method, layer in pairs for target in targets]
 
 
@@ -114,7 +114,9 @@ def _layer_names(run: Run, word: str) -> tuple[str, ...]:
 
 def _check_target(run: Run, word: str) -> str:
     """Return the word as `Panel.target` has it."""
-    if word == "label" and run.spec.task == "multilabel":
+    if word == "label" and run.spec.task == "multilabel" and word not in run.spec.classes:
+        if run.request.targets.kind == "label":  # the first label of each image
+            return "rank0"
         raise RequestError("--targets label: images have several labels. Name classes, or rank0, rank1, ….")
     if word in ("predicted", "label"):
         return word

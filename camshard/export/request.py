@@ -86,7 +86,8 @@ class ExportRequest:
     targets: Annotated[
         str | None,
         typer.Option(
-            help="predicted, label, class names, or rank0, rank1, … of those explained. Default: predicted."
+            help="predicted, label, class names, or rank0, rank1, … of those explained. Default: predicted; "
+            "label in a run of labels."
         ),
     ] = None
     colormap: Annotated[str | None, typer.Option(help="jet, viridis or turbo. Default: jet.")] = None

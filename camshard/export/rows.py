@@ -11,10 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from camshard.export.request import ExportRequest, split
+from camshard.selection import predicted_class
 from producer.metadata import keep_matching
 from shared.errors import RequestError
 from shared.model_spec import ModelSpec
 from shared.places import find_places
+from shared.run import Run
 
 if TYPE_CHECKING:
     from camshard.results import Results
@@ -27,7 +29,7 @@ class Row:
     Attributes:
         image_path: None where there was no file when the run was planned.
         label: class name, None if unknown; of several labels, all.
-        prediction: class name (multilabel: the likeliest), None where the row failed.
+        prediction: class name (multilabel: see `predicted_class`), None where the row failed.
         targets: class names by rank, None where there is none.
         probabilities: by class name.
     """
@@ -48,15 +50,20 @@ class Rows:
 
     Attributes:
         table: their part of the run's table; its index is their place in the run's table.
-        spec: the model's, for the classes.
+        run: for the classes, and what was asked.
         image_paths: (n,), None where there was no file.
         targets: int16 (n, ranks), the class indices that were explained, -1 none.
     """
 
     table: pd.DataFrame
-    spec: ModelSpec
+    run: Run
     image_paths: list[str | None]
     targets: NDArray[np.int16]
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model's."""
+        return self.run.spec
 
     def __len__(self) -> int:
         return len(self.table)
@@ -92,8 +99,9 @@ class Rows:
         if self.spec.task != "multilabel":
             return _none_where_missing(self.table["prediction"])
         failed = np.isnan(probabilities).any(axis=1)
-        likeliest = np.nan_to_num(probabilities).argmax(axis=1)
-        return [None if fails else self.spec.classes[at] for fails, at in zip(failed, likeliest, strict=True)]
+        flags = self.table[[f"prediction_{name}" for name in self.spec.classes]].to_numpy()
+        chosen = predicted_class(self.run, probabilities, flags)
+        return [None if fails else self.spec.classes[at] for fails, at in zip(failed, chosen, strict=True)]
 
 
 def choose_table(results: "Results", request: ExportRequest) -> pd.DataFrame:
@@ -120,7 +128,7 @@ def choose_rows(results: "Results", request: ExportRequest) -> Rows:
     records = results.run.records()
     path_of = dict(zip(records.image_ids, records.image_paths, strict=True))
     image_paths = [path_of[image_id] for image_id in table["image_id"]]
-    return Rows(table, results.run.spec, image_paths, read_variable(results, "target")[table.index])
+    return Rows(table, results.run, image_paths, read_variable(results, "target")[table.index])
 
 
 def read_variable(results: "Results", name: str) -> NDArray[Any]:

@@ -17,6 +17,12 @@ from shared.errors import SettingsError, StorageError
 from shared.index import write_merged
 from shared.places import find_places
 
+_ENDINGS = {
+    Kind.CSV: (".csv",),
+    Kind.PARQUET: (".parquet", ".pq"),
+    Kind.HDF5: (".h5", ".hdf5", ".hdf", ".nc"),
+    Kind.FIGURE: tuple(f".{one}" for one in Format),
+}
 _NAMES = {
     Kind.CSV: "table.csv",
     Kind.PARQUET: "table.parquet",
@@ -31,7 +37,7 @@ def export_run(run_dir: Path, request: ExportRequest) -> Outcome:
     """Write what is asked for; a file appears whole or not at all.
 
     Raises:
-        SettingsError: options that do not go together.
+        SettingsError: options that do not go together, or an --out that cannot be.
         RequestError, MetadataError: what is asked for is not in the run.
         RunError, ShardError: the run cannot be opened.
         MissingExtraError: a figure without matplotlib.
@@ -40,7 +46,7 @@ def export_run(run_dir: Path, request: ExportRequest) -> Outcome:
     check_request(request)
     check_style(*request.style)
     results = open_run(run_dir, request.partial)
-    out_path = _out_path(results, request)
+    out_path = _out_path(results.run.dir, request)
     try:
         return _write(results, request, out_path)
     except OSError as error:
@@ -82,14 +88,40 @@ def _write_pictures(results: Results, request: ExportRequest, path: Path) -> Out
     return export_figure(drawer, rows, path, _figure_format(path))
 
 
-def _out_path(results: Results, request: ExportRequest) -> Path:
-    """Return the file or folder to write; in --out where that is a folder and a file is written."""
-    name = _NAMES[request.to]
-    path = request.out or results.run.dir / "exports" / name
-    if request.to in (Kind.PNG, Kind.FIFTYONE):
-        return path
-    path = path / name if path.is_dir() else path
-    return _with_ending(path, request.format) if request.to is Kind.FIGURE else path
+def _out_path(run_dir: Path, request: ExportRequest) -> Path:
+    """Return the file or folder to write; in --out where that is a folder and a file is written.
+
+    Raises:
+        SettingsError: the place is the run's own, or its ending is another kind's.
+    """
+    path = request.out or run_dir / "exports" / _NAMES[request.to]
+    is_folder = path.is_dir() or path.resolve() == (run_dir / "exports").resolve()
+    if not is_folder:
+        _check_ending(path, request.to)
+    if request.to not in (Kind.PNG, Kind.FIFTYONE):
+        path = path / _NAMES[request.to] if is_folder else path
+        path = _with_ending(path, request.format) if request.to is Kind.FIGURE else path
+    _check_outside(path, run_dir)
+    return path
+
+
+def _check_ending(path: Path, kind: Kind) -> None:
+    """Raise SettingsError where the ending is another kind's, or a file's and a folder is written."""
+    ending, own = path.suffix.lower(), _ENDINGS.get(kind, ())
+    if ending in own or not any(ending in others for others in _ENDINGS.values()):
+        return
+    wanted = f"a file that ends in {' or '.join(own)}" if own else "a folder"
+    raise SettingsError(f"--out {path}: --to {kind} writes {wanted}. Name such a one, or another --to.")
+
+
+def _check_outside(path: Path, run_dir: Path) -> None:
+    """Raise SettingsError where an export would be written among the run's own files."""
+    resolved, exports_dir = path.resolve(), (run_dir / "exports").resolve()
+    if resolved.is_relative_to(run_dir.resolve()) and not resolved.is_relative_to(exports_dir):
+        raise SettingsError(
+            f"--out {path}: that is among the run's own files. Name a place outside {run_dir}, or below "
+            f"{run_dir / 'exports'}."
+        )
 
 
 def _with_ending(path: Path, file_format: Format | None) -> Path:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from camshard.verify.finding import Finding, Kind
 from shared.child_process import is_alive
-from shared.run import SHARDS_PER_FOLDER, Run
-from shared.shard_files import ShardFile, parse_name
+from shared.run import SHARDS_PER_FOLDER, Run, parse_shard_name
+from shared.shard_files import ShardFile
 
 _CLAIM = re.compile(r"\.shard-\d{9}(\.r\d+)?\.h5\.claim\d+")
 _BUILDING = re.compile(r".+\.(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{8}\.(h5|parquet)")
@@ -40,7 +40,7 @@ def _shard_file(run: Run, entry: os.DirEntry[str]) -> ShardFile | str | None:
     """Return a shard's file, or why it is none; None for what belongs to a process at work."""
     if _CLAIM.fullmatch(entry.name):
         return "left by a process that died while it published a shard" if _is_old_claim(entry) else None
-    numbers = parse_name(entry.name)
+    numbers = parse_shard_name(entry.name)
     if numbers is None:
         return "no name of a shard"
     if numbers[0] >= run.num_shards:

@@ -9,8 +9,8 @@ from camshard.verify.finding import Finding, Kind
 from camshard.verify.manifest import ManifestCheck, manifest_finding
 from camshard.verify.table import TableCheck, differing_table
 from shared.index import MOST_FILES
-from shared.run import Run
-from shared.shard_files import ShardFile, parse_name
+from shared.run import Run, parse_shard_name
+from shared.shard_files import ShardFile
 from shared.table import Digests
 
 
@@ -127,7 +127,11 @@ def _absent_files(seen: Witnesses) -> Iterator[Finding]:
     for name, known_by in sorted(sources.items()):
         yield Finding(name, Kind.GONE, f"it is not there, and was when {' and '.join(known_by)} were written")
     first = {one.shard for one in seen.files if one.revision == 0}
-    gone = {numbers[0] for name in sources if (numbers := parse_name(name.split("/")[-1])) and not numbers[1]}
+    gone = {
+        numbers[0]
+        for name in sources
+        if (numbers := parse_shard_name(name.split("/")[-1])) and not numbers[1]
+    }
     yield from _missing(seen.run, [one for one in range(seen.run.num_shards) if one not in first | gone])
 
 

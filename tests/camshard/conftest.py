@@ -3,6 +3,7 @@
 import pytest
 from made_up_results import publish_all
 
+from shared.finish import finish_run
 from shared.run import Run
 
 
@@ -11,3 +12,10 @@ def results_dir(run_dir: Run) -> Run:
     """All shards of the tiny run."""
     publish_all(run_dir)
     return run_dir
+
+
+@pytest.fixture
+def finished(results_dir: Run) -> Run:
+    """The tiny run with table and index."""
+    finish_run(results_dir)
+    return results_dir

@@ -44,6 +44,15 @@ def test_rows_done_again_lie_in_their_place(results_dir: Run) -> None:
     np.testing.assert_allclose(cam.values, [0, 1, 60, 3, 4])
 
 
+def test_large_shards_are_chunked(results_dir: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    redo(results_dir, 1, revision=1, rows=[0], failed=False, value=60)
+    whole = open_run(results_dir.dir).dataset()["cam__c2"].values
+    monkeypatch.setattr("camshard.dataset._BLOCK_BYTES", 1)
+    cam = open_run(results_dir.dir).dataset()["cam__c2"]
+    assert cam.chunks[0] == (1, 1, 1, 1, 1)
+    np.testing.assert_array_equal(cam.values, whole)
+
+
 def test_the_dataset_equals_the_index(results_dir: Run) -> None:
     finish_run(results_dir)
     dataset = open_run(results_dir.dir).dataset()

@@ -20,9 +20,9 @@ from shared.errors import (
     MetadataError,
     RequestError,
     SettingsError,
-    StorageError,
 )
 from shared.model_spec import ModelSpec
+from shared.request import Targets
 from shared.run import Run
 
 
@@ -78,6 +78,14 @@ def test_panels_are_methods_by_layers_by_targets(tiny_run: Run) -> None:
     assert [one[2] for one in panels(run, targets="label,2,rank1")] == ["label", "nv", "rank1"]
 
 
+def test_a_run_of_labels_shows_the_label_unless_targets_are_named(tiny_run: Run) -> None:
+    run = replace(tiny_run, request=replace(tiny_run.request, targets=Targets("label", 1)))
+    assert panels(run) == [("gradcam", "c2", "label")]
+    assert panels(run, targets="predicted") == [("gradcam", "c2", "predicted")]
+    several = replace(run, spec=replace(run.spec, task="multilabel"))
+    assert panels(several) == panels(several, targets="label") == [("gradcam", "c2", "rank0")]
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
@@ -102,16 +110,16 @@ def test_a_target_is_a_class_of_each_image() -> None:
     assert names == ["mel", "nv", "nv", "mel"]
 
 
-def test_rows_of_several_labels_name_those_they_have() -> None:
-    spec = ModelSpec("multilabel", ("x", "y"), None)  # type: ignore[arg-type]
+def test_rows_of_several_labels_name_those_they_have(tiny_run: Run) -> None:
+    run = replace(tiny_run, spec=ModelSpec("multilabel", ("x", "y"), None))  # type: ignore[arg-type]
     table = pd.DataFrame(
         {
             "image_id": ["a", "b", "c"], "status": [0, 0, 1], "error": ["", "", "gone"],
             "label_x": [1, 0, -1], "label_y": [1, 0, -1], "probability_x": [0.2, 0.9, np.nan],
-            "probability_y": [0.7, 0.6, np.nan],
+            "probability_y": [0.7, 0.6, np.nan], "prediction_x": [0, 1, -1], "prediction_y": [0, 1, -1],
         }
     )  # fmt: skip
-    rows = list(Rows(table, spec, [None] * 3, np.array([[1, -1], [0, 1], [-1, -1]], np.int16)))
+    rows = list(Rows(table, run, [None] * 3, np.array([[1, -1], [0, 1], [-1, -1]], np.int16)))
     assert [row.label for row in rows] == ["x, y", "none", None]
     assert [row.prediction for row in rows] == ["y", "x", None]
     assert [row.targets for row in rows] == [("y", None), ("x", "y"), (None, None)]
@@ -148,12 +156,6 @@ def test_an_unfinished_run_is_exported_when_asked(results_dir: Run) -> None:
     with pytest.raises(IncompleteRunError):
         export_run(results_dir.dir, ExportRequest(Kind.CSV))
     assert export_run(results_dir.dir, ExportRequest(Kind.CSV, partial=True)).made == 3
-
-
-def test_a_place_that_cannot_be_written_is_named(results_dir: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="x.csv: the export cannot be written: .* Name another place"):
-        export_run(results_dir.dir, ExportRequest(Kind.CSV, out=tmp_path / "file" / "x.csv"))
 
 
 def test_pictures_are_strips_of_the_image_and_its_overlays(pictured_run: Run, tmp_path: Path) -> None:

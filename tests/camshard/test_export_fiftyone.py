@@ -3,6 +3,7 @@ import io
 import json
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,12 @@ def test_an_image_that_is_gone_keeps_its_sample_without_a_heatmap(pictured_run: 
     assert "gradcam__c2" not in sample
 
 
-def test_several_labels_become_classifications() -> None:
-    spec = ModelSpec("multilabel", ("x", "y"), None)  # type: ignore[arg-type]
+def test_several_labels_become_classifications(tiny_run: Run) -> None:
+    run = replace(tiny_run, spec=ModelSpec("multilabel", ("x", "y"), None))  # type: ignore[arg-type]
     table = pd.DataFrame(
         {"label_x": [1, 0], "label_y": [1, 0], "prediction_x": [0, 1], "prediction_y": [0, 0]}
     )
-    rows = Rows(table, spec, [None, None], np.zeros((2, 1), np.int16))
+    rows = Rows(table, run, [None, None], np.zeros((2, 1), np.int16))
     assert fiftyone._class_names(rows, "label") == [["x", "y"], []]
     assert fiftyone._class_names(rows, "prediction") == [[], ["x"]]
 

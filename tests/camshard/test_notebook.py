@@ -76,6 +76,13 @@ def test_facts_say_what_the_run_is_of(tmp_path: Path) -> None:
     assert "features" not in text
 
 
+def test_a_run_of_probabilities_says_so(tmp_path: Path) -> None:
+    run = write_results(tmp_path / "run", GIVEN)
+    results = open_run(run.dir)
+    results.run = replace(run, request=replace(run.request, score="probability"))
+    assert "explained all classes, probabilities" in text_of(results_html(results))
+
+
 def test_methods_and_layers_are_shown_with_the_size_of_their_attributions(tmp_path: Path) -> None:
     text = text_of(show(tmp_path))
     assert "layer CAM Grad-CAM c2 4 × 4 4 × 4 c1 8 × 12" in text
@@ -169,7 +176,7 @@ def test_several_labels_are_counted_each_and_judged_by_the_likeliest(tmp_path: P
     assert verdicts.right.tolist() == [1, 0, -1]
     np.testing.assert_allclose(verdicts.confidence, [0.9, 0.4, 0.9], rtol=1e-6)
     text = text_of(results_html(open_run(run.dir)))
-    assert "likeliest is right 50.0% of 2 labelled records" in text
+    assert "likeliest prediction is right 50.0% of 2 labelled records" in text
     assert "bkl 1 1 mel 1 2 nv 0 0" in text
 
 

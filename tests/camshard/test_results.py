@@ -235,7 +235,10 @@ def test_a_lost_file_of_rows_done_again_is_named(results_dir: Run) -> None:
     results_dir.shard_path(1, 1).unlink()
     with pytest.raises(IncompleteRunError, match=r"shard-000000001\.r1\.h5, which holds rows that were done"):
         open_run(results_dir.dir)
-    assert open_run(results_dir.dir, partial=True).table["status"].tolist() == [0, 0, 1, 0, 0]
+    partial = open_run(results_dir.dir, partial=True)
+    assert partial.table["status"].tolist() == [0, 0, 1, 0, 0]
+    assert partial.left_out == ("shards/00000/shard-000000001.r1.h5",)
+    assert "not read: shards/00000/shard-000000001.r1.h5" in repr(partial)
 
 
 def test_several_threads_read_at_once(results_dir: Run, make_images) -> None:
@@ -251,3 +254,25 @@ def test_several_threads_read_at_once(results_dir: Run, make_images) -> None:
 def test_features_that_were_not_saved_are_refused(results_dir: Run) -> None:
     with pytest.raises(RequestError, match="no features were saved. Plan a new run with --save-features"):
         open_run(results_dir.dir).features()
+
+
+def test_a_table_that_was_changed_changes_nothing_else(results_dir: Run) -> None:
+    results = open_run(results_dir.dir)
+    table = results.table
+    table["mine"] = 1
+    table.loc[0, "image_id"] = "z"
+    assert results.table["image_id"].tolist() == list("abcde")
+    assert "mine" not in results.table
+
+
+def test_no_ids_give_no_attributions_and_numbers_are_no_ids(results_dir: Run) -> None:
+    results = open_run(results_dir.dir)
+    assert results.attribution([], "cam").shape == (0, 8, 8)
+    assert results.heatmap([], "cam") == []
+    for strange in (5, ["a", 5], None):
+        with pytest.raises(RequestError, match="image ids are text; received"):
+            results.attribution(strange)
+
+
+def test_a_size_may_be_an_array(results_dir: Run) -> None:
+    assert open_run(results_dir.dir).heatmap("b", "cam", size=np.array([3, 4])).shape == (3, 4)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_up_results import publish_all, publish_rows, redo
+from made_up_results import publish_all, publish_rows, redo, write_shard
 
-from shared.errors import RequestError, RunError, ShardError
+from shared.errors import RequestError, RunError, ShardError, StorageError
 from shared.finish import finish_run, is_current
 from shared.index import write_index, write_merged
 from shared.places import find_places
+from shared.records import records_to_table
 from shared.run import Run
 from shared.shard_files import find_shard_files, sha256_of
 from shared.table import build_table, read_digests
@@ -152,6 +154,66 @@ def test_what_was_asked_for_comes_file_by_file_with_its_place_in_the_question(co
     assert [part.file.shard for part in parts] == [0, 1, 2]
     assert [part.positions.tolist() for part in parts] == [[1, 3], [2], [0]]
     assert [part.rows.tolist() for part in parts] == [[0, 1], [1], [0]]
+
+
+def test_a_shard_made_anew_of_the_same_size_is_read_anew(complete: Run) -> None:
+    finish_run(complete)
+    before = read_digests(complete)
+    complete.shard_path(0).unlink()
+    write_shard(complete, 0, complete.shard_records(0), np.array([1, 2]), np.array([False, False]))
+    assert complete.shard_path(0).stat().st_size == before["shards/00000/shard-000000000.h5"][0]
+    finish_run(complete)
+    assert read_digests(complete)["shards/00000/shard-000000000.h5"][1] == sha256_of(complete.shard_path(0))
+    assert pq.read_table(complete.table_path)["prediction"].to_pylist()[:2] == ["mel", "nv"]
+
+
+@pytest.mark.parametrize("names", [["status", "metadata_status"], ["metadata_status", "status"]])
+def test_no_metadata_column_is_lost_to_the_name_of_another(complete: Run, names: list[str]) -> None:
+    records = complete.records()
+    metadata = {f"metadata_{name}": [f"{name} of {one}" for one in "abcde"] for name in names}
+    altered = records_to_table(replace(records, metadata=pa.table(metadata)))
+    pq.write_table(altered, complete.manifest_path, row_group_size=2)
+    finish_run(complete)
+    table = pq.read_table(complete.table_path)
+    texts = [column.to_pylist()[0] for column in table.columns]
+    assert all(texts.count(f"{name} of a") == 1 for name in names)
+    with h5py.File(complete.index_path) as index:
+        stored = [index[name].asstr()[0] for name in index if name.startswith("metadata_")]
+    assert sorted(stored) == sorted(f"{name} of a" for name in names)
+
+
+def test_a_run_of_which_another_name_stands_for_a_shard_is_not_complete(complete: Run) -> None:
+    complete.shard_path(1).rename(complete.shard_path(7))
+    assert finish_run(complete) is False
+    assert not complete.table_path.exists()
+
+
+def test_the_table_is_written_where_the_index_cannot_be(complete: Run, monkeypatch) -> None:
+    monkeypatch.setattr("shared.finish.write_index", lambda *_: (_ for _ in ()).throw(ValueError("no room")))
+    with pytest.raises(StorageError, match=r"index\.h5: writing failed: no room"):
+        finish_run(complete)
+    assert len(pq.read_table(complete.table_path)) == 5
+
+
+def test_more_metadata_than_an_index_holds_is_left_out_of_it(complete: Run, monkeypatch) -> None:
+    monkeypatch.setattr("shared.index.MOST_METADATA", 1)
+    finish_run(complete)
+    with h5py.File(complete.index_path) as index:
+        assert [name for name in index if name.startswith("metadata_")] == ["metadata_age"]
+    assert {"age", "sex"} <= set(pq.read_schema(complete.table_path).names)
+
+
+def test_a_link_that_leads_nowhere_is_no_shard(complete: Run) -> None:
+    complete.shard_path(1).unlink()
+    complete.shard_path(1).symlink_to("/nowhere")
+    assert [one.shard for one in find_shard_files(complete)] == [0, 2]
+
+
+def test_what_is_merged_is_copied_in_blocks(complete: Run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("shared.index._BLOCK_BYTES", 1)
+    write_merged(tmp_path / "merged.h5", places_of(complete))
+    with h5py.File(tmp_path / "merged.h5") as merged:
+        np.testing.assert_array_equal(merged["cam__c2"][:, 0, 0, 7], [0, 1, np.nan, 3, 4])
 
 
 def test_the_index_moves_with_its_run(complete: Run, tmp_path: Path) -> None:

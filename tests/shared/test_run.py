@@ -39,12 +39,17 @@ def test_published_shards_are_found_without_revisions_and_claims(tiny_run: Run) 
     for path in (
         tiny_run.shard_path(0),
         tiny_run.shard_path(2, 1),
+        tiny_run.shard_path(7),
         tiny_run.shard_path(1_001),
+        tiny_run.shard_path(0).with_name("shard-abcdefghi.h5"),
         tiny_run.shard_path(1).with_name(".shard-000000001.h5.claim"),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert tiny_run.published_shards() == {0, 1_001}
+    assert tiny_run.published_shards() == {0}
+    big = replace(tiny_run, num_records=2_004)
+    assert big.published_shards() == {0, 7, 1_001}
+    assert not tiny_run.is_complete()
 
 
 def test_a_shard_reads_its_own_row_group(run_dir: Run) -> None:

@@ -73,6 +73,15 @@ def test_the_last_shards_task_writes_table_and_index(run, session):
     assert run.table_path.exists() and run.index_path.exists()
 
 
+def test_a_table_of_a_newer_camshard_fails_no_task(run, session, caplog):
+    explain(run, 1)
+    about = json.dumps({"schema": 9, "run_id": run.run_id, "shards": {}})
+    explain(run, 0)
+    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"camshard": about}), run.table_path)
+    assert explain(run, 0).get() == "was there"
+    assert "schema 9 is newer" in caplog.text
+
+
 def test_a_table_that_cannot_be_written_fails_no_task(run, session, monkeypatch, caplog):
     monkeypatch.setattr("shared.finish.write_table", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     explain(run, 1)
