@@ -16,6 +16,7 @@ from camshard.results import Results, open_run
 from shared.errors import SettingsError, StorageError
 from shared.index import write_merged
 from shared.places import find_places
+from shared.run import Run
 
 _ENDINGS = {
     Kind.CSV: (".csv",),
@@ -47,6 +48,7 @@ def export_run(run_dir: Path, request: ExportRequest) -> Outcome:
     check_style(*request.style)
     results = open_run(run_dir, request.partial)
     out_path = _out_path(results.run.dir, request)
+    _check_sources(out_path, results.run)
     try:
         return _write(results, request, out_path)
     except OSError as error:
@@ -122,6 +124,14 @@ def _check_outside(path: Path, run_dir: Path) -> None:
             f"--out {path}: that is among the run's own files. Name a place outside {run_dir}, or below "
             f"{run_dir / 'exports'}."
         )
+
+
+def _check_sources(path: Path, run: Run) -> None:
+    """Raise SettingsError where an export would be written over what the run was made from."""
+    resolved = path.resolve()
+    sources = [run.metadata.path, run.model_path, *run.images.dirs]
+    if resolved in {one.resolve() for one in sources}:
+        raise SettingsError(f"--out {path}: the run was made from it. Name another place.")
 
 
 def _with_ending(path: Path, file_format: Format | None) -> Path:

@@ -30,6 +30,17 @@ def test_a_place_that_cannot_be_written_is_named(results_dir: Run, tmp_path: Pat
         export_run(results_dir.dir, ExportRequest(Kind.CSV, out=tmp_path / "file" / "x.csv"))
 
 
+@pytest.mark.parametrize(("kind", "source"), [(Kind.PNG, "images"), (Kind.CSV, "metadata.csv")])
+def test_no_export_is_written_over_what_the_run_was_made_from(
+    pictured_run: Run, tmp_path: Path, kind: Kind, source: str
+) -> None:
+    (tmp_path / "metadata.csv").write_text("image_id\n")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(SettingsError, match="the run was made from it. Name another place"):
+        export_run(pictured_run.dir, ExportRequest(kind, out=tmp_path / source))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("place", [".", "shards", "shards/00000", "other", "exports/../shards"])
 def test_no_export_is_written_among_the_runs_own_files(results_dir: Run, kind: Kind, place: str) -> None:
