@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +23,6 @@ from shared.errors import (
 from shared.model_spec import ModelSpec
 from shared.request import Targets
 from shared.run import Run
-
-
-@pytest.fixture
-def pictured_run(results_dir: Run, make_images: Callable[..., Path], tmp_path: Path) -> Run:
-    """The tiny run with its image files; c has none and has failed."""
-    make_images(tmp_path / "images", "abde")
-    return results_dir
 
 
 def chosen_ids(run: Run, **options: object) -> list[str]:

@@ -2,7 +2,6 @@ import base64
 import io
 import json
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from camshard.export.write import export_run
 from camshard.results import open_run
 from shared.model_spec import ModelSpec
 from shared.run import Run
-
-
-@pytest.fixture
-def pictured_run(results_dir: Run, make_images: Callable[..., Path], tmp_path: Path) -> Run:
-    make_images(tmp_path / "images", "abde")
-    return results_dir
 
 
 def read_vector(document: dict[str, Any]) -> NDArray[Any]:

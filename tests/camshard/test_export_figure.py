@@ -1,5 +1,4 @@
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,6 @@ from camshard.overlay import draw_overlay
 from camshard.results import open_run
 from shared.errors import MissingExtraError, RequestError, SettingsError
 from shared.run import Run
-
-
-@pytest.fixture
-def pictured_run(results_dir: Run, make_images: Callable[..., Path], tmp_path: Path) -> Run:
-    make_images(tmp_path / "images", "abde")
-    return results_dir
 
 
 def test_a_figure_has_a_row_an_image_with_label_and_probability(pictured_run: Run) -> None:

@@ -1,6 +1,5 @@
 """Where an export goes: never over the run itself, nor over what is not its own."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +14,6 @@ from shared.errors import (
     StorageError,
 )
 from shared.run import Run
-
-
-@pytest.fixture
-def pictured_run(results_dir: Run, make_images: Callable[..., Path], tmp_path: Path) -> Run:
-    """The tiny run with its image files; c has none and has failed."""
-    make_images(tmp_path / "images", "abde")
-    return results_dir
 
 
 def test_a_place_that_cannot_be_written_is_named(results_dir: Run, tmp_path: Path) -> None:
