@@ -12,7 +12,7 @@ import typer
 
 import camshard
 from camshard.export.request import ExportRequest
-from camshard.options import INSPECT, PLAN, WORKERS, takes, takes_request
+from camshard.options import BROKER, INSPECT, PLAN, SERVING, WORKERS, takes, takes_request
 from shared.errors import CamshardError, SettingsError
 from shared.settings import Settings
 
@@ -70,16 +70,26 @@ def inspect_model(
 
 
 @app.command(rich_help_panel="Start")
-@takes("broker")
-def doctor(settings: Settings) -> None:
-    """Versions, devices, broker, disk; what is missing and how to get it."""
-    from camshard.doctor import examine
+@takes(*BROKER)
+def doctor(
+    settings: Settings,
+    workers: Annotated[
+        bool, typer.Option("--workers", help="Look only whether this machine's workers are alive.")
+    ] = False,
+) -> None:
+    """Versions, devices, broker, disk; what is missing and how to get it.
 
-    raise typer.Exit(0 if examine(settings.broker) else 1)
+    Exit code: 0 all well, 1 something is missing; with --workers, 0 if there are workers of this user on this
+    machine and every one was seen in the last half minute.
+    """
+    from camshard.doctor import examine, examine_workers
+    from camshard.job import broker_url
+
+    raise typer.Exit(0 if (examine_workers() if workers else examine(broker_url(settings))) else 1)
 
 
 @app.command(rich_help_panel="Run")
-@takes(*PLAN, *WORKERS, "broker", "window")
+@takes(*PLAN, *WORKERS, *BROKER, "window")
 def run(settings: Settings) -> None:
     """Plan a run and make it on this machine: embedded broker, local workers, progress."""
     from camshard import display, job
@@ -100,14 +110,14 @@ def run(settings: Settings) -> None:
 
 
 @app.command(rich_help_panel="Cluster")
-@takes(*PLAN, "broker", "window", "wait")
+@takes(*PLAN, *BROKER, "window", "wait")
 def enqueue(settings: Settings) -> None:
     """Plan a run and put its shards into a broker's queue, for workers anywhere."""
     from camshard import display, job
     from producer.plan import plan_run
     from producer.run_directory import check_run_dir, write_run_dir
 
-    broker = None if settings.dry_run else job.connect(settings.broker)
+    broker = None if settings.dry_run else job.connect(settings)
     plan = plan_run(settings)
     if broker is None:
         display.print_plan(plan)
@@ -128,17 +138,36 @@ def enqueue(settings: Settings) -> None:
 
 
 @app.command(rich_help_panel="Cluster")
-@takes(*WORKERS, "broker", "runs_root", "map", "trust_model")
+@takes(*WORKERS, *SERVING, *BROKER, "trust_model")
 def worker(settings: Settings) -> None:
     """Take shards from a broker's queue and make them, on every GPU of this machine or on its CPUs.
 
     Ctrl-C lets each worker finish its shard; a second Ctrl-C stops at once.
     """
-    from camshard.job import connect
-    from worker.serve import serve
+    from camshard.job import connect, serve_workers
 
-    connect(settings.broker)
-    serve(settings)
+    serve_workers(settings, connect(settings))
+
+
+@app.command(rich_help_panel="Cluster")
+@takes("broker_file")
+def broker(
+    settings: Settings,
+    listen: Annotated[
+        str, typer.Option("--listen", help="HOST:PORT; port 0: any that is free.", show_default=False)
+    ],
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder that keeps the queue, for its owner alone.")
+    ] = Path("camshard-broker"),
+) -> None:
+    """Start a broker where there is none, with a password of its own, until somebody stops it.
+
+    Its URL goes into --broker-file (default: url in the folder of --data), for its owner alone; the other
+    commands read it there.
+    """
+    from camshard.job import serve_broker
+
+    serve_broker(listen, settings.broker_file, data)
 
 
 @app.command(rich_help_panel="Cluster")

@@ -12,6 +12,7 @@ from rich.progress import Progress as Bar
 from producer.plan import Plan, free_bytes, result_bytes
 from producer.progress import Progress
 from shared.attempts import Attempts
+from shared.heartbeat import Beat
 from shared.run import Run
 
 console = Console(highlight=False, soft_wrap=True)
@@ -149,8 +150,8 @@ def print_status(run: Run, progress: Progress) -> None:
             "run": f"{run.run_id} → {run.dir}",
             "state": state,
             "progress": progress_line(progress),
-            "workers": ", ".join(f"{one.worker} (shard {one.shard})" for one in progress.workers)
-            or "none seen",
+            **({"bound by": str(progress.bound_by)} if progress.bound_by else {}),
+            "workers": ", ".join(map(_at_work, progress.workers)) or "none seen",
             **_request_pairs(run),
         }
     )
@@ -158,6 +159,11 @@ def print_status(run: Run, progress: Progress) -> None:
         console.print(f"shard {one.shard} given up: {_why(one)}", markup=False)
     for one in progress.troubled:
         console.print(f"shard {one.shard} is tried again: {one.error}", markup=False)
+
+
+def _at_work(beat: Beat) -> str:
+    shards = ", ".join(map(str, beat.shards))
+    return f"{beat.worker} (shard {shards})" if shards else beat.worker
 
 
 def _why(attempts: Attempts) -> str:

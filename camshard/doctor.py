@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 from camshard.display import console
 from producer.inspection import INSTALL_HINT
-from shared.broker import check_broker, find_server, make_app, without_password
+from shared.broker import check_broker, make_app, without_password
+from shared.broker_server import find_server
 from shared.errors import BrokerError
+from shared.heartbeat import WorkerState, read_states, states_dir
 
 _PACKAGES = (
     "camshard",
@@ -53,6 +56,21 @@ def examine(broker_url: str | None) -> bool:
     for good, name, text in checks:
         console.print(f"{'ok  ' if good else 'LACK'}  {name:<10} {text}", markup=False)
     return all(good for good, _, _ in checks)
+
+
+def examine_workers() -> bool:
+    """Print each of this user's workers on this machine; return whether there are any and all are alive."""
+    states = read_states(states_dir())
+    for state in states:
+        console.print(f"{'ok  ' if state.alive else 'LOST'}  {state.worker:<24} {_seen(state)}", markup=False)
+    if not states:
+        console.print("no worker of this user reports on this machine")
+    return bool(states) and all(state.alive for state in states)
+
+
+def _seen(state: WorkerState) -> str:
+    age_s = time.time() - state.at
+    return f"seen {age_s:.0f} s ago, {state.shards_done} shards, {state.images_done} images"
 
 
 def _python() -> tuple[bool, str, str]:

@@ -27,6 +27,8 @@ EXPLANATION = (
 )  # fmt: skip
 RUN = ("out", "shard_size", "dry_run", "allow_failed")
 WORKERS = ("workers", "gpus", "batch_size", "read_threads")
+SERVING = ("runs_root", "map", "exit_when_done", "grace", "metrics", "log_format")
+BROKER = ("broker", "broker_file")
 PLAN = METADATA + IMAGES + MODEL + EXPLANATION + RUN
 INSPECT = tuple(
     name for name in MODEL + METADATA + IMAGES
@@ -34,7 +36,7 @@ INSPECT = tuple(
 )  # fmt: skip
 _PANELS = {
     "Metadata": METADATA, "Images": IMAGES, "Model": MODEL, "Explanation": EXPLANATION, "Run": RUN,
-    "Workers": WORKERS,
+    "Workers": WORKERS + SERVING,
 }  # fmt: skip
 
 

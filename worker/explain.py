@@ -3,14 +3,16 @@
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from shared.errors import DeviceMemoryError
 from shared.methods import ACTIVATIONS, GRADIENTS, METHODS, POOLED_LINEAR_HEAD
 from shared.model_spec import ModelSpec
 from shared.request import ExplainRequest
+from worker.explained import Explained
 from worker.explainers import explainer
 from worker.fusion import FusedNorm, fuse
 from worker.graph import Step
@@ -20,25 +22,6 @@ from worker.scores import explained_scores, pooled_class_weights, scores_of
 from worker.targets import choose_targets, predict
 
 log = logging.getLogger(__name__)
-
-
-class Explained(NamedTuple):
-    """What the compiled function yields for a batch.
-
-    Attributes:
-        logits, probabilities: float32 (batch, classes); one sigmoid unit z is stored as 0, z.
-        predictions: int32 (batch,) class index; multilabel: (batch, classes), 1 or 0.
-        targets: int32 (batch, ranks), -1 none.
-        attributions: by (method, layer): float32 (batch, ranks, height, width), NaN where no target.
-        features: float32 (batch, channels), the mean of the last feature maps; None if not asked for.
-    """
-
-    logits: Any
-    probabilities: Any
-    predictions: Any
-    targets: Any
-    attributions: dict[tuple[str, str], Any]
-    features: Any = None
 
 
 class Explainer:
@@ -72,17 +55,28 @@ class Explainer:
         """Explain what the model takes, (batch, …) an input, with int32 (batch, ranks) label targets.
 
         Returns NumPy arrays; rows that were padding mean nothing.
+
+        Raises:
+            DeviceMemoryError: the device's memory does not take such a batch.
         """
         tensors = [tf.constant(one) for one in inputs], tf.constant(label_targets)
         try:
-            explained = self._compiled(*tensors)
+            return tf.nest.map_structure(_to_numpy, self._call(tensors))
+        except tf.errors.ResourceExhaustedError as error:
+            raise DeviceMemoryError(
+                f"the device's memory does not take batches of {self.batch_size} images. "
+                "Start the worker with a smaller --batch-size, or ask for fewer layers or targets."
+            ) from error
+
+    def _call(self, tensors: tuple[list[Any], Any]) -> Explained:
+        try:
+            return self._compiled(*tensors)
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
             if self._compiled is self._plain:
                 raise
             log.warning("XLA cannot compile this model, going on without: %s", str(error).splitlines()[0])
             self._compiled = self._plain
-            explained = self._compiled(*tensors)
-        return tf.nest.map_structure(_to_numpy, explained)
+            return self._compiled(*tensors)
 
     def _explain(self, inputs: list[Any], label_targets: Any) -> Explained:
         """Runs once, when it is compiled."""

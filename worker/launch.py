@@ -1,87 +1,121 @@
-"""One worker process per GPU, or some that share the CPUs, supervised."""
+"""One worker process per place, supervised: started again when it ends, and all of them ended together."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from shared.child_process import start_child, stop_child
-from shared.errors import SettingsError
+from shared.broker import give_back, make_app
+from shared.child_process import is_alive, start_child, stop_child
+from shared.errors import BrokerError
+from shared.heartbeat import WorkerState, read_states, states_dir
 from shared.settings import TOLD_ALL, Settings
+from worker.places import Place, choose_places, visible_gpus
 
 _RESTART_WAIT_S = 2.0
 _LONGEST_WAIT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one worker computes: a GPU by number, or CPUs (gpu None) with `threads` of its own."""
-
-    name: str
-    gpu: str | None
-    threads: int
+_GOOD_LIFE_S = 120.0  # who has lived so long is started again at once
+_HANDED_ON = ("batch_size", "read_threads", "log_format", "cache_dir", "cache_size")
 
 
 @dataclass
 class _Child:
+    """A worker's process, and when it may be started again once it has ended (monotonic seconds)."""
+
     place: Place
+    name: str
     process: subprocess.Popen[bytes]
+    started_at: float
     restarts: int = 0
-    not_before: float = field(default=0.0)
+    not_before: float | None = None
 
 
 class Workers:
-    """Celery workers on this machine, started again when they end by themselves."""
+    """Celery workers on this machine, started again when they end by themselves.
 
-    def __init__(self, places: list[Place], environment: dict[str, str], log_path: Path | None = None):
+    Args:
+        environment: what they are told, as `worker_environment` makes it.
+        folder: where they report.
+    """
+
+    def __init__(
+        self, places: list[Place], environment: dict[str, str], folder: Path, log_path: Path | None = None
+    ):
         self._environment = environment
+        self._folder = folder
         self._log_path = log_path
-        self._children = [_Child(place, self._start(place)) for place in places]
+        self._children = [self._start(place) for place in places]
 
     def supervise(self) -> None:
         """Start again what has ended, with growing waits; call it about every second."""
-        for child in self._children:
+        for number, child in enumerate(self._children):
             if child.process.poll() is None:
                 continue
-            if not child.not_before:
-                wait_s = min(_RESTART_WAIT_S * 2**child.restarts, _LONGEST_WAIT_S)
-                child.not_before = time.monotonic() + wait_s
+            if child.not_before is None:
+                self._note_end(child)
             elif time.monotonic() >= child.not_before:
-                child.restarts += 1
-                child.not_before = 0.0
-                child.process = self._start(child.place)
+                self._children[number] = self._start(child.place, child.restarts + 1)
+
+    def states(self) -> list[WorkerState]:
+        """Return what each of these workers last said of itself."""
+        names = {child.name for child in self._children}
+        return [state for state in read_states(self._folder) if state.worker in names]
 
     def alive(self) -> bool:
         """Tell whether any worker still runs."""
         return any(child.process.poll() is None for child in self._children)
 
     def drain(self) -> None:
-        """Ask the workers to finish the shard they are at and end (Celery's warm shutdown)."""
+        """Ask the workers to finish the shards they are at and end (Celery's warm shutdown)."""
         for child in self._children:
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        """End all workers at once; unfinished shards are made again later."""
+        """End all workers at once; the messages they hold go back to the queue."""
         for child in self._children:
-            if child.process.poll() is None:
-                child.process.send_signal(signal.SIGQUIT)
+            stop_child(child.process, signal.SIGKILL, timeout_s=5)
+        self._give_back([child.name for child in self._children])
         for child in self._children:
-            stop_child(child.process, signal.SIGQUIT, timeout_s=5)
+            (self._folder / f"{child.name}.json").unlink(missing_ok=True)
 
-    def _start(self, place: Place) -> subprocess.Popen[bytes]:
+    def _note_end(self, child: _Child) -> None:
+        """Free what a worker that has died held, and set when it is started again."""
+        lived_s = time.monotonic() - child.started_at
+        child.restarts = 0 if lived_s > _GOOD_LIFE_S else child.restarts
+        wait_s = min(_RESTART_WAIT_S * 2**child.restarts, _LONGEST_WAIT_S)
+        child.not_before = time.monotonic() + wait_s
+        print(
+            f"worker {child.name} has ended ({_how(child.process.returncode)}) and is started again in "
+            f"{wait_s:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._give_back([child.name])
+
+    def _give_back(self, names: list[str]) -> None:
+        """Hand on the messages of workers that are gone, rather than wait until the broker does."""
+        states = {state.worker: state for state in read_states(self._folder)}
+        tags = [tag for name in names if name in states for tag in states[name].deliveries]
+        if tags:
+            with suppress(BrokerError):  # then their time runs out
+                give_back(make_app(self._environment["CAMSHARD_BROKER"]), tags)
+
+    def _start(self, place: Place, restarts: int = 0) -> _Child:
+        name = f"{place.name}-{os.getpid()}-{socket.gethostname()}"  # no other launcher gives it
         output = self._log_path.open("ab") if self._log_path else None
         try:
-            command = [sys.executable, "-P", "-m", "worker", "--hostname", f"{_name(place)}@%h"]
-            env = _environment_without_settings() | self._environment | _environment_of(place)
-            return start_child(command, env, output.fileno() if output else None)
+            command = [sys.executable, "-P", "-m", "worker", "--hostname", f"{place.name}-{os.getpid()}@%h"]
+            told = {"CAMSHARD_WORKER_NAME": name, "CAMSHARD_STATES": str(self._folder)}
+            env = _environment_without_settings() | self._environment | place.environment | told
+            process = start_child(command, env, output.fileno() if output else None)
+            return _Child(place, name, process, time.monotonic(), restarts)
         finally:
             if output:
                 output.close()
@@ -91,9 +125,14 @@ class Workers:
 def local_workers(
     settings: Settings, broker_url: str, runs_root: Path, log_path: Path | None
 ) -> Iterator[Workers]:
-    """Run workers on this machine for as long as the block lasts."""
+    """Run workers on this machine for as long as the block lasts.
+
+    Raises:
+        SettingsError: a GPU is asked for that is not seen.
+    """
+    places = choose_places(settings, visible_gpus())
     environment = worker_environment(settings, broker_url, runs_root)
-    workers = Workers(choose_places(settings, visible_gpus()), environment, log_path)
+    workers = Workers(places, environment, _own_states_dir(), log_path)
     try:
         yield workers
     finally:
@@ -108,8 +147,8 @@ def worker_environment(settings: Settings, broker_url: str, runs_root: Path) -> 
         "CAMSHARD_RUNS_ROOT": str(runs_root),
         "CAMSHARD_TRUST_MODEL": str(int(settings.trust_model)),
     }
-    for name in ("batch_size", "read_threads"):
-        value = getattr(settings, name)
+    for name in _HANDED_ON:
+        value = getattr(settings, name, None)
         if value is not None:
             environment[f"CAMSHARD_{name.upper()}"] = str(value)
     if settings.map:
@@ -117,56 +156,20 @@ def worker_environment(settings: Settings, broker_url: str, runs_root: Path) -> 
     return environment
 
 
-def choose_places(settings: Settings, gpus: list[str]) -> list[Place]:
-    """Spread workers over the GPUs asked for, or over the CPUs.
-
-    Raises:
-        SettingsError: a GPU is asked for that is not seen.
-    """
-    asked = settings.gpus or ("all" if gpus else "none")
-    if asked == "none":
-        threads = max(1, (os.cpu_count() or 1) // settings.workers)
-        return [Place(f"cpu{number}", None, threads) for number in range(settings.workers)]
-    wanted = gpus if asked == "all" else [one.strip() for one in asked.split(",")]
-    if not wanted or set(wanted) - set(gpus):
-        raise SettingsError(
-            f"--gpus {asked}: seen here: {', '.join(gpus) or 'no GPU'}. `camshard doctor` looks closer; "
-            "--gpus none computes on CPUs."
-        )
-    return [Place(f"gpu{number}", number, 0) for number in wanted]
+def _own_states_dir() -> Path:
+    """Return this user's folder of reports, without those of workers that are gone."""
+    folder = states_dir()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for state in read_states(folder):
+        if not is_alive(state.pid):
+            (folder / f"{state.worker}.json").unlink(missing_ok=True)
+    return folder
 
 
-def visible_gpus() -> list[str]:
-    """Return the numbers of the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves, without loading TensorFlow."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [one.strip() for one in visible.split(",") if one.strip() not in ("", "-1")]
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    listed = subprocess.run(
-        [program, "--query-gpu=index", "--format=csv,noheader"], capture_output=True, text=True, check=False
-    )
-    return listed.stdout.split() if listed.returncode == 0 else []
-
-
-def _name(place: Place) -> str:
-    """Return a name that no other launcher on this machine gives."""
-    return f"{place.name}-{os.getpid()}"
+def _how(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
 def _environment_without_settings() -> dict[str, str]:
     """Return our environment for a worker, whose settings are those that we were asked for."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CAMSHARD_")}
-
-
-def _environment_of(place: Place) -> dict[str, str]:
-    environment = {"CAMSHARD_WORKER_NAME": f"{_name(place)}-{socket.gethostname()}"}
-    if place.gpu is not None:
-        return environment | {"CUDA_VISIBLE_DEVICES": place.gpu}
-    threads = str(place.threads)
-    return environment | {
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "OMP_NUM_THREADS": threads,
-    }

@@ -40,6 +40,20 @@ def load_tensorflow() -> None:
         os.close(saved)
 
 
+def available_cores() -> int:
+    """Return the cores that this process may run on, as Slurm, taskset and container CPU sets leave them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def reading_threads() -> int:
+    """Return how many threads read images unless told: two more than this worker's share of the cores.
+
+    Decoding takes a core; the two more wait for files meanwhile.
+    """
+    share = int(os.environ.get("CAMSHARD_CORES") or available_cores())
+    return min(share, 32) + 2
+
+
 @cache
 def prepare_tensorflow() -> bool:
     """Set TensorFlow and OpenCV up for a worker, once a process.

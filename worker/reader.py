@@ -1,10 +1,10 @@
 """Read and prepare images in threads, a bounded number of batches ahead of the model."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import numpy as np
 from shared.images import ImageError, prepare_image
 from shared.model_spec import InputSpec
 from shared.status import Status
+from worker.turns import BATCHES_AHEAD
 
-_BATCHES_AHEAD = 2
+_Prepared = tuple[np.ndarray | ImageError, float]
 
 
 @dataclass(frozen=True)
@@ -58,32 +59,53 @@ class ImageJob:
 class ImageReader:
     """Threads that outlive a shard."""
 
-    def __init__(self, threads: int | None = None):
-        self._pool = ThreadPoolExecutor(threads or min(8, (os.cpu_count() or 1) + 2), "reader")
+    def __init__(self, threads: int):
+        self._pool = ThreadPoolExecutor(threads, "reader")
 
-    def batches(self, job: ImageJob) -> Iterator[ImageBatch]:
-        """Yield the images in order; whoever takes them slowly slows the threads.
+    @contextmanager
+    def read(self, job: ImageJob) -> Iterator[Iterator[ImageBatch]]:
+        """Begin to read at once; gives the batches in order. Whoever takes them slowly slows the threads.
 
-        Raises:
-            StorageError: the storage under an image failed.
+        The iterator raises StorageError where the storage under an image failed. What is not read when the
+        block ends is left unread.
         """
-        waiting: deque[tuple[int, list[Future[tuple[np.ndarray | ImageError, float]]]]] = deque()
-        starts = range(0, len(job.paths), job.batch_size)
+        batches = _Batches(self._pool, job)
         try:
-            for start in starts:
-                rows = range(start, min(start + job.batch_size, len(job.paths)))
-                waiting.append((start, [self._pool.submit(_prepare, job, row) for row in rows]))
-                if len(waiting) > _BATCHES_AHEAD:
-                    yield _collect(job, *waiting.popleft())
-            while waiting:
-                yield _collect(job, *waiting.popleft())
+            yield batches
         finally:
-            for _, futures in waiting:
-                for future in futures:
-                    future.cancel()
+            batches.cancel()
 
 
-def _prepare(job: ImageJob, row: int) -> tuple[np.ndarray | ImageError, float]:
+class _Batches(Iterator[ImageBatch]):
+    """Some batches ahead of who takes them are being read."""
+
+    def __init__(self, pool: ThreadPoolExecutor, job: ImageJob):
+        self._pool = pool
+        self._job = job
+        self._starts = iter(range(0, len(job.paths), job.batch_size))
+        self._waiting: deque[tuple[int, list[Future[_Prepared]]]] = deque()
+        for _ in range(BATCHES_AHEAD):
+            self._begin_next()
+
+    def __next__(self) -> ImageBatch:
+        self._begin_next()
+        if not self._waiting:
+            raise StopIteration
+        return _collect(self._job, *self._waiting.popleft())
+
+    def cancel(self) -> None:
+        for _, futures in self._waiting:
+            for future in futures:
+                future.cancel()
+
+    def _begin_next(self) -> None:
+        start = next(self._starts, None)
+        if start is not None:
+            rows = range(start, min(start + self._job.batch_size, len(self._job.paths)))
+            self._waiting.append((start, [self._pool.submit(_prepare, self._job, row) for row in rows]))
+
+
+def _prepare(job: ImageJob, row: int) -> _Prepared:
     began = time.perf_counter()
     path = job.paths[row]
     try:
@@ -96,9 +118,7 @@ def _prepare(job: ImageJob, row: int) -> tuple[np.ndarray | ImageError, float]:
         return error, time.perf_counter() - began
 
 
-def _collect(
-    job: ImageJob, start: int, futures: list[Future[tuple[np.ndarray | ImageError, float]]]
-) -> ImageBatch:
+def _collect(job: ImageJob, start: int, futures: list[Future[_Prepared]]) -> ImageBatch:
     images = np.zeros((job.batch_size, *job.spec.size, job.spec.channels), np.float32)
     failures: list[ImageError | None] = []
     seconds = 0.0

@@ -6,7 +6,7 @@ import numpy as np
 
 from shared.shard import Rows
 from shared.status import Status
-from worker.explain import Explained
+from worker.explained import Explained
 from worker.reader import ImageBatch
 
 

@@ -1,6 +1,8 @@
-"""`camshard worker`: supervised workers of this machine, until somebody stops them."""
+"""`camshard worker`: supervised workers of this machine, until somebody stops them or their run is done."""
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from shared.settings import Settings
@@ -9,29 +11,44 @@ from worker.process import require_tensorflow
 
 _SUPERVISE_EVERY_S = 1.0
 
+Beside = Callable[[Workers], AbstractContextManager[object]]
 
-def serve(settings: Settings) -> None:
-    """Run workers until SIGINT or SIGTERM; the first lets them finish their shards, the second does not.
+
+def serve(
+    settings: Settings,
+    broker_url: str,
+    ended: Callable[[], bool] = lambda: False,
+    beside: Beside = lambda _: nullcontext(),
+) -> None:
+    """Run workers until SIGINT, SIGTERM, or `ended` says so; they may finish their shards.
+
+    Args:
+        ended: asked about every second.
+        beside: what runs as long as the workers do, such as a server of metrics.
 
     Raises:
         MissingExtraError: TensorFlow is not installed.
         SettingsError: a GPU is asked for that is not seen.
-        KeyboardInterrupt: the second signal.
+        KeyboardInterrupt: a second signal while shards were being finished.
     """
     require_tensorflow()
-    assert settings.broker is not None
     root = settings.runs_root or Path.cwd()
-    with local_workers(settings, settings.broker, root, None) as workers:
+    with local_workers(settings, broker_url, root, None) as workers, beside(workers):
         try:
-            while True:
+            while not ended():
                 workers.supervise()
                 time.sleep(_SUPERVISE_EVERY_S)
         except KeyboardInterrupt:
-            print("finishing the shards at work; interrupt again to stop at once", flush=True)
-        _drain(workers)
+            print(
+                f"finishing the shards at work, for at most {settings.grace:.0f} s; "
+                "interrupt again to stop at once",
+                flush=True,
+            )
+        _drain(workers, settings.grace)
 
 
-def _drain(workers: Workers) -> None:
+def _drain(workers: Workers, grace_s: float) -> None:
     workers.drain()
-    while workers.alive():
+    deadline = time.monotonic() + grace_s
+    while workers.alive() and time.monotonic() < deadline:
         time.sleep(0.1)

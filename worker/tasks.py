@@ -1,6 +1,7 @@
 """Message → pipeline → ack; nothing else."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
@@ -18,48 +19,44 @@ from shared.errors import CamshardError, OutOfReachError, StorageError
 from shared.finish import finish_run
 from shared.messages import ShardTask, task_from_message
 from shared.run import Run
-from worker.process import load_tensorflow
+from worker.session import Session, this_session
 
 log = logging.getLogger(__name__)
 _MAX_RETRIES = 30
 _LONGEST_STORAGE_WAIT_S = 60  # so half an hour of trouble
 _LONGEST_REACH_WAIT_S = 8  # another worker may be free at once
-_RETRY_DELAY_S = 2  # after the process that worked on a task has died
 
 
-def register(app: Celery) -> None:
-    """Add the task to a worker's app."""
-    app.task(
-        explain_shard,
-        name=TASK_NAME,
-        bind=True,
-        max_retries=_MAX_RETRIES,
-        default_retry_delay=_RETRY_DELAY_S,
-        retry_on_worker_lost=True,
-    )
+def register(app: Celery, session: Callable[[], Session] | None = None) -> None:
+    """Add the task to a worker's app; the session is opened with the first message."""
+
+    def explain_shard(self: Task, message: dict[str, Any]) -> str:
+        try:
+            task = task_from_message(message)
+            return _make((session or this_session)(), task)
+        except (StorageError, OutOfReachError) as error:
+            raise _later(self, task, error) from error
+
+    app.task(explain_shard, name=TASK_NAME, bind=True, max_retries=_MAX_RETRIES, shared=False)
 
 
-def explain_shard(self: Task, message: dict[str, Any]) -> str:
-    """Make one shard unless it is there; returning acknowledges the message.
+def _later(self: Task, task: ShardTask, error: CamshardError) -> Exception:
+    """Send the message back with growing waits.
 
-    Trouble with the storage, and a run out of this worker's reach, send the message back with growing waits:
-    they pass, or another worker takes it. Any other trouble would come again: it ends the
-    task, and the run directory has the reason.
+    Trouble with the storage, and a run out of this worker's reach, pass, or another worker takes it. Any
+    other trouble would come again: it ends the task, and the run directory has the reason.
     """
-    load_tensorflow()  # into this process only
-    from worker.session import this_session
-
-    task = task_from_message(message)
-    try:
-        return _make(this_session(), task)
-    except (StorageError, OutOfReachError) as error:
-        log.warning("run %s, shard %d: tried again later: %s", task.run_id, task.shard, error)
-        longest_s = _LONGEST_STORAGE_WAIT_S if isinstance(error, StorageError) else _LONGEST_REACH_WAIT_S
-        wait_s = min(2 ** (self.request.retries + 1), longest_s)
-        raise self.retry(countdown=wait_s, exc=error) from error
+    log.warning(
+        "run %s, shard %d: tried again later: %s", task.run_id, task.shard, error,
+        extra={"run": task.run_id, "shard": task.shard},
+    )  # fmt: skip
+    longest_s = _LONGEST_STORAGE_WAIT_S if isinstance(error, StorageError) else _LONGEST_REACH_WAIT_S
+    wait_s = min(2 ** (self.request.retries + 1), longest_s)
+    return self.retry(countdown=wait_s, exc=error)  # type: ignore[no-any-return]
 
 
-def _make(session: Any, task: ShardTask) -> str:
+def _make(session: Session, task: ShardTask) -> str:
+    """Make one shard unless it is there; returning acknowledges the message."""
     run = session.find_run(task)
     if run.shard_path(task.shard, task.revision).exists():
         _finish(run, task)

@@ -16,11 +16,11 @@ from producer.enqueue import task_of
 from shared.broker import (
     TASK_NAME,
     check_broker,
-    find_server,
     look_at_queue,
     make_app,
     publish_tasks,
 )
+from shared.broker_server import find_server
 from shared.errors import BrokerError
 from shared.heartbeat import read_beats
 from shared.run import Run, read_run

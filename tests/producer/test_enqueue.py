@@ -7,7 +7,8 @@ from celery import Celery
 
 from producer.enqueue import Enqueuer, ask_anew, missing_shards, task_of
 from shared.attempts import begin_attempt, fail_attempt, read_attempts
-from shared.broker import QUEUE, embedded_broker, look_at_queue, make_app
+from shared.broker import QUEUE, look_at_queue, make_app
+from shared.broker_server import embedded_broker
 from shared.errors import BrokerError
 from shared.messages import ShardTask
 from shared.run import Run

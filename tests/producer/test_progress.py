@@ -14,7 +14,7 @@ import pytest
 from producer.progress import AccuracyCheck, Watcher, progress_to_dict
 from shared.attempts import begin_attempt, excuse_attempt, fail_attempt
 from shared.errors import ShardError
-from shared.heartbeat import Heart
+from shared.heartbeat import Beat, write_beat
 from shared.records import Records
 from shared.run import Run
 from shared.shard import Rows, ShardWriter, Timings
@@ -53,8 +53,7 @@ def publish_shard() -> PublishShard:
 
 
 def beat(run: Run, worker: str, shard: int, rows_done: int) -> None:
-    with Heart(run, worker, shard) as heart:
-        heart.rows_done = rows_done
+    write_beat(run, Beat(worker, time.time(), {shard: rows_done}))
 
 
 def test_a_run_that_has_not_begun(tiny_run: Run) -> None:
@@ -106,8 +105,7 @@ def test_rows_that_workers_have_computed_count_until_their_shard_is_there(
     publish_shard(tiny_run, 0, started_at=100, finished_at=104)
     beat(tiny_run, "one", 0, 2)
     beat(tiny_run, "two", 1, 1)
-    gone = {"worker": "gone", "at": time.time() - 60, "shard": 2, "rows_done": 1}
-    (tiny_run.heartbeats_dir / "gone.json").write_text(json.dumps(gone))
+    write_beat(tiny_run, Beat("gone", time.time() - 60, {2: 1}))
     progress = Watcher(tiny_run).look()
     assert (progress.rows_done, progress.rows_working, progress.seconds_left) == (2, 1, 4.0)
     assert [one.worker for one in progress.workers] == ["one", "two"]

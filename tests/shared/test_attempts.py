@@ -1,7 +1,6 @@
-"""How often a shard was begun, and what workers last said of themselves."""
+"""How often a shard was begun."""
 
 import os
-import time
 
 import pytest
 
@@ -16,7 +15,6 @@ from shared.attempts import (
     worker_name,
 )
 from shared.errors import StorageError
-from shared.heartbeat import ALIVE_S, Beat, Heart, read_beats
 from shared.run import Run
 
 
@@ -84,38 +82,3 @@ def test_a_worker_is_named_by_its_host_unless_told(monkeypatch: pytest.MonkeyPat
     assert worker_name().endswith(f"-{os.getpid()}")
     monkeypatch.setenv("CAMSHARD_WORKER_NAME", "gpu-3")
     assert worker_name() == "gpu-3"
-
-
-def test_the_last_beat_of_each_worker_is_read(tiny_run: Run) -> None:
-    before = time.time()
-    with Heart(tiny_run, "host.example.org-1", 7) as heart, Heart(tiny_run, "host.example.org-2", 8):
-        heart.rows_done = 16
-    beats = read_beats(tiny_run)
-    assert [(one.worker, one.shard, one.rows_done) for one in beats] == [
-        ("host.example.org-1", 7, 16),
-        ("host.example.org-2", 8, 0),
-    ]
-    assert all(before <= one.at <= time.time() and one.alive for one in beats)
-
-
-def test_a_heart_beats_while_its_worker_says_nothing(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.heartbeat._INTERVAL_S", 0.01)
-    with Heart(tiny_run, "w", 0) as heart:
-        heart.rows_done = 5
-        while read_beats(tiny_run)[0].rows_done < 5:
-            time.sleep(0.001)  # the test's own time limit ends this if the thread never beats
-        first = read_beats(tiny_run)[0].at
-        while read_beats(tiny_run)[0].at == first:
-            time.sleep(0.001)
-
-
-def test_a_worker_not_seen_for_half_a_minute_is_not_alive() -> None:
-    assert Beat("w", time.time() - ALIVE_S + 5, 0, 0).alive
-    assert not Beat("w", time.time() - ALIVE_S - 1, 0, 0).alive
-
-
-def test_a_beat_that_cannot_be_written_stops_nobody(tiny_run: Run) -> None:
-    tiny_run.dir.mkdir(parents=True)
-    (tiny_run.dir / "state").write_text("a file where the folder should be")
-    with Heart(tiny_run, "w", 0):
-        assert read_beats(tiny_run) == []

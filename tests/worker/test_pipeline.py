@@ -17,6 +17,7 @@ from worker.explain import Explainer
 from worker.path_map import parse_path_map
 from worker.pipeline import Engine, make_shard
 from worker.reader import ImageReader
+from worker.turns import Turns
 
 pytestmark = pytest.mark.tensorflow
 
@@ -50,7 +51,10 @@ def paths(image_dir) -> list[Path | None]:
 def make(run: Run, engine: Engine, shard: int = 0, on_rows=lambda rows: None) -> bool:
     records = run.shard_records(shard)
     task = ShardTask(run.dir, run.run_id, shard, tuple(records.image_ids))
-    return make_shard(run, task, records, engine, on_rows)
+    with Turns().take(2) as turn:
+        made = make_shard(run, task, records, engine, turn, on_rows)
+    assert turn.model.acquire(blocking=False), "the model was not given up"
+    return made.published
 
 
 def assert_nothing_is_left(run: Run) -> None:

@@ -12,7 +12,7 @@ from shared.images import prepare_image
 from shared.model_spec import InputSpec
 from shared.status import Status
 from worker import reader
-from worker.reader import ImageJob, ImageReader
+from worker.reader import ImageBatch, ImageJob, ImageReader
 
 SPEC = InputSpec((4, 4), scale="0..1")
 AHEAD = 2  # batches
@@ -45,13 +45,18 @@ def prepare_by(monkeypatch) -> Callable[[Callable[[int], None]], None]:
     return install
 
 
+def read(images: ImageReader, job: ImageJob) -> list[ImageBatch]:
+    with images.read(job) as batches:
+        return list(batches)
+
+
 def wait_until_idle(images: ImageReader) -> None:
     """Wait for what was given to a reader of one thread."""
     images._pool.submit(int).result(30)
 
 
 def test_batches_hold_the_images_in_order_and_zeros_below_the_last(paths):
-    batches = list(ImageReader(2).batches(job_of(paths)))
+    batches = read(ImageReader(2), job_of(paths))
     assert [batch.start for batch in batches] == [0, 3, 6]
     assert [len(batch.failures) for batch in batches] == [3, 3, 1]
     for batch in batches:
@@ -73,7 +78,7 @@ def test_the_order_holds_when_a_later_image_is_ready_first(paths, prepare_by):
             assert later_is_ready.wait(30)
 
     prepare_by(before)
-    batches = list(ImageReader(2).batches(job_of(paths)))
+    batches = read(ImageReader(2), job_of(paths))
     assert np.concatenate([batch.images for batch in batches])[:7, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
@@ -81,7 +86,7 @@ def test_a_failure_stands_at_its_image_and_leaves_the_others_alone(paths):
     paths[1].write_bytes(b"no image")
     paths[3].unlink()
     paths[4] = None
-    first, second, _ = ImageReader(2).batches(job_of(paths))
+    first, second, _ = read(ImageReader(2), job_of(paths))
     assert [failure and failure.status for failure in first.failures] == [None, Status.UNREADABLE, None]
     assert [failure and failure.status for failure in second.failures] == [
         Status.MISSING,
@@ -94,18 +99,20 @@ def test_a_failure_stands_at_its_image_and_leaves_the_others_alone(paths):
 
 def test_an_image_with_too_many_pixels_is_one_failure(paths):
     job = ImageJob(["id0"], paths[:1], SPEC, 48 * 40 - 1, 3)
-    assert next(ImageReader(1).batches(job)).failures[0].status == Status.TOO_LARGE
+    assert read(ImageReader(1), job)[0].failures[0].status == Status.TOO_LARGE
 
 
 def test_a_slow_consumer_is_not_read_away_from(paths, prepare_by):
     rows: list[int] = []
     prepare_by(rows.append)
     images = ImageReader(1)
-    batches = images.batches(job_of(paths, batch_size=1))
-    for taken in range(1, 5):
-        next(batches)
+    with images.read(job_of(paths, batch_size=1)) as batches:
         wait_until_idle(images)
-        assert rows == list(range(taken + AHEAD))
+        assert rows == list(range(AHEAD))  # before anybody takes the first
+        for taken in range(1, 5):
+            next(batches)
+            wait_until_idle(images)
+            assert rows == list(range(taken + AHEAD))
 
 
 def test_who_stops_taking_batches_stops_the_reading(paths, prepare_by):
@@ -118,9 +125,8 @@ def test_who_stops_taking_batches_stops_the_reading(paths, prepare_by):
 
     prepare_by(before)
     images = ImageReader(1)
-    batches = images.batches(job_of(paths, batch_size=1))
-    next(batches)
-    batches.close()
+    with images.read(job_of(paths, batch_size=1)) as batches:
+        next(batches)
     go_on.set()
     wait_until_idle(images)
     assert rows in ([0], [0, 1])
@@ -128,13 +134,13 @@ def test_who_stops_taking_batches_stops_the_reading(paths, prepare_by):
 
 def test_trouble_with_the_storage_is_no_failure_of_an_image(paths, tmp_path):
     paths[5] = tmp_path / "not mounted" / "image5.png"
-    batches = ImageReader(2).batches(job_of(paths))
-    assert next(batches).start == 0
-    with pytest.raises(StorageError, match="the image folder is not there"):
-        list(batches)
+    with ImageReader(2).read(job_of(paths)) as batches:
+        assert next(batches).start == 0
+        with pytest.raises(StorageError, match="the image folder is not there"):
+            list(batches)
 
 
 def test_a_reader_outlives_its_shards(paths):
     images = ImageReader(2)
-    first, second = (list(images.batches(job_of(paths))) for _ in range(2))
+    first, second = (read(images, job_of(paths)) for _ in range(2))
     assert (first[0].images == second[0].images).all() and first[0].images.any()

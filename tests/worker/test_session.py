@@ -8,13 +8,19 @@ import pytest
 import tensorflow as tf
 from tiny_runs import write_model, write_run
 
-from shared.errors import MessageError, ModelError, OutOfReachError, StorageError
+from shared.errors import DeviceMemoryError, MessageError, ModelError, OutOfReachError, StorageError
 from shared.heartbeat import read_beats
 from shared.messages import ShardTask
 from shared.run import Run
 from shared.settings import Settings
+from worker import engines as engines_module
 from worker import session as session_module
+from worker.engines import Engines
+from worker.heart import Heart
+from worker.path_map import parse_path_map
+from worker.reader import ImageReader
 from worker.session import Session
+from worker.turns import Turns
 
 pytestmark = pytest.mark.tensorflow
 
@@ -34,8 +40,14 @@ def run(runs_root, image_dir, tmp_path) -> Run:
 
 
 @pytest.fixture
-def session(runs_root) -> Session:
-    return Session(Settings(runs_root=runs_root, batch_size=4))
+def session(runs_root, tmp_path) -> Session:
+    return session_with(Settings(runs_root=runs_root, batch_size=4), tmp_path)
+
+
+def session_with(settings: Settings, tmp_path: Path) -> Session:
+    turns = Turns()
+    engines = Engines(settings, parse_path_map(settings.map), ImageReader(2), turns)
+    return Session(settings, engines, Heart("worker", tmp_path / "states"), turns)
 
 
 def new_run(run_dir: Path, tmp_path: Path, image_dir: Path) -> Run:
@@ -54,7 +66,7 @@ def test_a_task_is_made_in_the_run_its_message_names(session, run):
     assert run.published_shards() == {1}
     with h5py.File(run.shard_path(1)) as shard:
         assert shard["image_id"].asstr()[:].tolist() == ["image4", "image5", "image6"]
-    assert [beat.shard for beat in read_beats(run)] == [1]
+    assert [(beat.worker, beat.shards) for beat in read_beats(run)] == [("worker", {})]
 
 
 def test_rows_are_done_again_beside_the_shard_whose_file_stays(session, run):
@@ -82,16 +94,16 @@ def test_the_model_is_loaded_once_for_all_runs_of_it_and_compiled_once_for_each(
     session, run, tmp_path, image_dir, monkeypatch
 ):
     loads: list[Path] = []
-    load_model = session_module.load_model
+    load_model = engines_module.load_model
     monkeypatch.setattr(
-        session_module, "load_model", lambda source, trust: loads.append(source) or load_model(source, trust)
+        engines_module, "load_model", lambda source, trust: loads.append(source) or load_model(source, trust)
     )
     other = new_run(run.dir.parent / "other", tmp_path, image_dir)
     explainers = set()
     for shard in (0, 1):
         for planned in (run, other):
             session.make(session.find_run(task_of(planned, shard)), task_of(planned, shard))
-            explainers.add(id(session._engines[planned.run_id]))
+            explainers.add(id(session._engines.engine_for(planned)))
     assert (len(loads), len(explainers)) == (1, 2)
     assert run.published_shards() == other.published_shards() == {0, 1}
 
@@ -103,7 +115,7 @@ def test_another_model_takes_the_place_of_the_first(session, run, tmp_path, imag
         run.dir.parent / "other", tmp_path / "other.keras", sorted(image_dir.iterdir()), shard_size=4
     )
     session.make(session.find_run(task_of(other)), task_of(other))
-    assert list(session._engines) == [other.run_id]
+    assert list(session._engines._engines) == [other.run_id]
     assert other.published_shards() == {0}
 
 
@@ -163,36 +175,56 @@ def test_a_manifest_out_of_reach_is_trouble_with_the_storage(session, run):
 def test_a_worker_with_other_mount_points_finds_run_and_model(run, runs_root, tmp_path):
     run_json = run.dir / "run.json"
     run_json.write_text(run_json.read_text().replace(str(tmp_path), "/cluster"))
-    session = Session(Settings(runs_root=runs_root, batch_size=4, map=f"/cluster={tmp_path}"))
+    session = session_with(Settings(runs_root=runs_root, batch_size=4, map=f"/cluster={tmp_path}"), tmp_path)
     task = task_of(run, run=Path("/cluster/runs/run"))
     found = session.find_run(task)
     assert (found.dir, found.model_path) == (run.dir, Path("/cluster/model.keras"))
     assert session.make(found, task) and run.published_shards() == {0}
 
 
-def test_batches_are_halved_until_the_memory_takes_them_and_stay_so(session, run, runs_root, monkeypatch):
+def test_batches_are_halved_until_the_memory_takes_them_and_stay_so(run, runs_root, tmp_path, monkeypatch):
     """The memory that runs out is a fake: there is no GPU here."""
     make_shard, sizes = session_module.make_shard, []
 
-    def short_of_memory(run, task, records, engine, on_rows):
+    def short_of_memory(run, task, records, engine, turn, on_rows):
         sizes.append(engine.explainer.batch_size)
         if sizes[-1] > 1:
-            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
-        return make_shard(run, task, records, engine, on_rows)
+            raise DeviceMemoryError("too large")
+        return make_shard(run, task, records, engine, turn, on_rows)
 
     monkeypatch.setattr(session_module, "make_shard", short_of_memory)
-    session = Session(Settings(runs_root=runs_root))
-    session._batch_size = 4
+    monkeypatch.setattr(engines_module, "_BATCH_SIZE_CPU", 4)
+    session = session_with(Settings(runs_root=runs_root), tmp_path)
     for shard in (0, 1):
         assert session.make(session.find_run(task_of(run, shard)), task_of(run, shard))
     assert sizes == [4, 2, 1, 1]
 
 
-def test_a_batch_size_that_was_asked_for_and_does_not_fit_is_an_error(run, runs_root, monkeypatch):
+def test_two_shards_that_run_out_of_memory_at_once_halve_their_batches_once(run, session, monkeypatch):
+    session._engines._settings = Settings()
+    engine = session._engines.engine_for(run)
+    for _ in range(2):
+        session._engines.use_smaller_batches(engine, DeviceMemoryError("too large"))
+    assert session._engines.engine_for(run).explainer.batch_size == 2
+
+
+def test_memory_that_runs_out_in_tensorflow_is_named_with_its_batch(run, session, monkeypatch):
     def no_memory(*_):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
 
-    monkeypatch.setattr(session_module, "make_shard", no_memory)
-    session = Session(Settings(runs_root=runs_root, batch_size=4))
+    engine = session._engines.engine_for(run)
+    monkeypatch.setattr(engine.explainer, "_compiled", no_memory)
     with pytest.raises(ModelError, match="does not take batches of 4 images.*smaller --batch-size"):
         session.make(session.find_run(task_of(run)), task_of(run))
+
+
+def test_what_a_worker_has_done_is_counted(run, session, runs_root):
+    for shard in (0, 1):
+        session.make(session.find_run(task_of(run, shard)), task_of(run, shard))
+    state = session._heart.state()
+    assert (state.shards_done, state.images_done, state.images_failed, state.shards_failed) == (2, 7, 0, 0)
+    assert state.run_dirs == (str(run.dir),)
+    with h5py.File(run.shard_path(0)) as one, h5py.File(run.shard_path(1)) as two:
+        for name in ("reading", "computing", "waiting_for_images", "waiting_for_writing"):
+            in_files = one.attrs[f"seconds_{name}"] + two.attrs[f"seconds_{name}"]
+            assert state.seconds[name] == pytest.approx(in_files)

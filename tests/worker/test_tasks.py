@@ -9,15 +9,19 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_runs import write_model, write_run
 
-import worker.session
 from shared.attempts import MAX_ATTEMPTS, begin_attempt, read_attempts
 from shared.broker import TASK_NAME, make_app
 from shared.errors import ModelError, StorageError
 from shared.messages import ShardTask, task_to_message
 from shared.run import read_run, run_to_dict
 from shared.settings import Settings
+from worker.engines import Engines
+from worker.heart import Heart
+from worker.path_map import parse_path_map
+from worker.reader import ImageReader
 from worker.session import Session
 from worker.tasks import register
+from worker.turns import Turns
 
 pytestmark = pytest.mark.tensorflow
 
@@ -35,8 +39,10 @@ def run(tmp_path, image_dir):
 def session(tmp_path, monkeypatch) -> Session:
     """The one session of this process, working below tmp_path/runs."""
     (tmp_path / "runs").mkdir(exist_ok=True)
-    session = Session(Settings(runs_root=tmp_path / "runs", batch_size=4))
-    monkeypatch.setattr(worker.session, "this_session", lambda: session)
+    settings, turns = Settings(runs_root=tmp_path / "runs", batch_size=4), Turns()
+    engines = Engines(settings, parse_path_map(()), ImageReader(2), turns)
+    session = Session(settings, engines, Heart("worker", tmp_path / "states"), turns)
+    monkeypatch.setattr("worker.tasks.this_session", lambda: session)
     return session
 
 
