@@ -10,8 +10,12 @@ from pathlib import Path
 from benchmarks.end_to_end import measure_end_to_end
 from benchmarks.exporting import measure_exporting
 from benchmarks.memory import measure_memory, measure_memory_of_small_model
+from benchmarks.pipeline import link_images, measure_reading_bound
 from benchmarks.reading import measure_reading
+from benchmarks.remote import measure_remote
 from benchmarks.resnet import make_resnet50
+from benchmarks.scale import measure_scale
+from benchmarks.scaling import measure_scaling
 from camshard.lesions import make_lesion_set
 
 RESULTS_PATH = Path(__file__).parent / "results" / "latest.json"
@@ -35,9 +39,16 @@ def main() -> None:
             "worker_memory_small_model": measure_memory_of_small_model(images[:8], Path(folder) / "small"),
         }
         reading = measure_reading(Path(folder) / "reading", _RECORDS)
+        scale = measure_scale(Path(folder) / "scale", _RECORDS)
+        many = link_images(metadata, Path(folder) / "many", 4_096)
+        bounds = measure_reading_bound(many, Path(folder), _ROUNDS)
+        bounds |= measure_scaling(Path(folder) / "scaling")
         exporting = {"export_overlays": measure_exporting(images, Path(folder))}
+        remote = measure_remote(Path(folder) / "remote", _ROUNDS)
     RESULTS_PATH.parent.mkdir(exist_ok=True)
-    RESULTS_PATH.write_text(json.dumps(figures | memory | reading | exporting, indent=1) + "\n")
+    RESULTS_PATH.write_text(
+        json.dumps(figures | memory | reading | scale | bounds | exporting | remote, indent=1) + "\n"
+    )
     print(f"\n{'name':<20} {'images/s':>9} {'spread':>7} {'ratio to forward':>17}")
     for name, figure in figures.items():
         print(
@@ -46,7 +57,7 @@ def main() -> None:
         )
     for name, held in memory.items():
         print(f"{name}:", ", ".join(f"{when} {megabytes:.0f}" for when, megabytes in held.items()))
-    for name, answer in (reading | exporting).items():
+    for name, answer in (reading | scale | bounds | exporting | remote).items():
         print(f"{name}:", ", ".join(f"{what} {value:.4g}" for what, value in answer.items()))
     print(f"wrote {RESULTS_PATH}")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shared.inspection import Inspection, Layer
+from shared.manifest import write_manifest
 from shared.model_spec import InputSpec, ModelSpec
-from shared.records import Records, records_to_table
+from shared.records import Records
 from shared.request import ExplainRequest, Targets
 from shared.run import ImageSource, MetadataSource, Run, read_run, run_to_dict
 from shared.shard import Rows, ShardWriter, Timings
@@ -23,15 +23,25 @@ _SIDE = 7
 def make_run(
     run_dir: Path, num_records: int, shard_size: int, ranks: int = 1, images: Sequence[Path] = ()
 ) -> Run:
-    """Write a run as HAM10000's metadata and ResNet50 would leave it, CAM for `ranks` classes.
+    """Write a complete run as HAM10000's metadata and ResNet50 would leave it, CAM for `ranks` classes.
 
     The attribution of record n is n everywhere in its first rank, so that every row can be checked.
 
     Args:
         images: files that the records take in turn.
     """
-    rng = np.random.default_rng(5)
-    records = _records(num_records, rng, images)
+    run = plan_run(run_dir, num_records, shard_size, ranks, images)
+    rng = np.random.default_rng(6)
+    for shard in range(run.num_shards):
+        write_shard(run, shard, rng)
+    return run
+
+
+def plan_run(
+    run_dir: Path, num_records: int, shard_size: int, ranks: int = 1, images: Sequence[Path] = ()
+) -> Run:
+    """Write such a run before its first shard."""
+    records = _records(num_records, np.random.default_rng(5), images)
     named = Targets("named", ranks, tuple(range(ranks)))
     run = Run(
         dir=run_dir,
@@ -39,7 +49,7 @@ def make_run(
         model_path=run_dir / "model.keras",
         spec=ModelSpec("multiclass", CLASSES, InputSpec((224, 224), scale="0..1")),
         request=ExplainRequest((("cam", _LAST),), Targets("predicted", 1) if ranks == 1 else named),
-        inspection=_inspection(),
+        inspection=inspection(),
         images=ImageSource((run_dir / "images",), 100_000_000),
         metadata=MetadataSource(run_dir / "metadata.csv", "image_id", ("dx",), "lesion_id"),
         num_records=num_records,
@@ -47,14 +57,13 @@ def make_run(
         created="2026-01-01T00:00:00+00:00",
     )
     run_dir.mkdir(parents=True)
-    pq.write_table(records_to_table(records), run.manifest_path, row_group_size=shard_size)
+    write_manifest(run.manifest_path, records, shard_size)
     (run_dir / "run.json").write_text(json.dumps(run_to_dict(run)))
-    for shard in range(run.num_shards):
-        _write_shard(run, shard, rng)
     return read_run(run_dir)
 
 
-def _inspection() -> Inspection:
+def inspection() -> Inspection:
+    """Return what `camshard inspect` finds in ResNet50 with seven classes."""
     layer = Layer(_LAST, "Activation", (_SIDE, _SIDE, 2048))
     shape = ((224, 224, 3),)
     return Inspection("0" * 64, "3", shape, 7, "softmax", "average", True, _LAST, (_LAST,), (layer,))
@@ -77,7 +86,8 @@ def _records(number: int, rng: np.random.Generator, images: Sequence[Path]) -> R
     return Records(image_ids, paths, labels, pa.table(columns))
 
 
-def _write_shard(run: Run, shard: int, rng: np.random.Generator) -> None:
+def write_shard(run: Run, shard: int, rng: np.random.Generator) -> None:
+    """Write and publish a shard of a run that was made up."""
     records, ranks = run.shard_records(shard), run.request.targets.ranks
     number, first = len(records), run.shard_rows(shard).start
     logits = rng.normal(size=(number, len(CLASSES))).astype(np.float32)

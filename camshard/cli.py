@@ -13,7 +13,8 @@ import typer
 import camshard
 from camshard.export.request import ExportRequest
 from camshard.options import BROKER, INSPECT, PLAN, SERVING, WORKERS, takes, takes_request
-from shared.errors import CamshardError, SettingsError
+from shared.errors import CamshardError, SettingsError, Terminated
+from shared.locations import parse_location
 from shared.settings import Settings
 
 app = typer.Typer(
@@ -58,7 +59,7 @@ def demo(
 @takes(*INSPECT)
 def inspect_model(
     settings: Settings,
-    model: Annotated[Path, typer.Argument(help="Keras model.", show_default=False)],
+    model: Annotated[str, typer.Argument(help="Keras model, or its URL.", show_default=False)],
 ) -> None:
     """List layers, head and methods of a model, and write a first spec.
 
@@ -66,7 +67,7 @@ def inspect_model(
     """
     from camshard.inspection import inspect_and_write
 
-    inspect_and_write(settings.model_copy(update={"model": model}))
+    inspect_and_write(settings.model_copy(update={"model": parse_location(model)}))
 
 
 @app.command(rich_help_panel="Start")
@@ -82,16 +83,20 @@ def doctor(
     Exit code: 0 all well, 1 something is missing; with --workers, 0 if there are workers of this user on this
     machine and every one was seen in the last half minute.
     """
+    from camshard.cluster import broker_url
     from camshard.doctor import examine, examine_workers
-    from camshard.job import broker_url
 
     raise typer.Exit(0 if (examine_workers() if workers else examine(broker_url(settings))) else 1)
 
 
 @app.command(rich_help_panel="Run")
-@takes(*PLAN, *WORKERS, *BROKER, "window")
+@takes(*PLAN, *WORKERS, "grace", *BROKER, "window")
 def run(settings: Settings) -> None:
-    """Plan a run and make it on this machine: embedded broker, local workers, progress."""
+    """Plan a run and make it on this machine: embedded broker, local workers, progress.
+
+    Ctrl-C stops at once; SIGTERM lets the workers finish their shards, for --grace seconds. The same command
+    goes on from there.
+    """
     from camshard import display, job
     from producer.plan import plan_run
     from producer.run_directory import check_run_dir, write_run_dir
@@ -114,10 +119,11 @@ def run(settings: Settings) -> None:
 def enqueue(settings: Settings) -> None:
     """Plan a run and put its shards into a broker's queue, for workers anywhere."""
     from camshard import display, job
+    from camshard.cluster import connect
     from producer.plan import plan_run
     from producer.run_directory import check_run_dir, write_run_dir
 
-    broker = None if settings.dry_run else job.connect(settings)
+    broker = None if settings.dry_run else connect(settings)
     plan = plan_run(settings)
     if broker is None:
         display.print_plan(plan)
@@ -144,7 +150,7 @@ def worker(settings: Settings) -> None:
 
     Ctrl-C lets each worker finish its shard; a second Ctrl-C stops at once.
     """
-    from camshard.job import connect, serve_workers
+    from camshard.cluster import connect, serve_workers
 
     serve_workers(settings, connect(settings))
 
@@ -165,7 +171,7 @@ def broker(
     Its URL goes into --broker-file (default: url in the folder of --data), for its owner alone; the other
     commands read it there.
     """
-    from camshard.job import serve_broker
+    from camshard.cluster import serve_broker
 
     serve_broker(listen, settings.broker_file, data)
 
@@ -239,7 +245,7 @@ def export(request: ExportRequest, run_dir: RunDir) -> None:
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
     except CamshardError as error:
@@ -252,8 +258,8 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def _say(error: CamshardError) -> int:

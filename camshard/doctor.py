@@ -32,7 +32,7 @@ _EXTRAS = {
     "xarray": "xarray",
     "matplotlib": "report",
     "starlette": "viewer",
-    "fsspec": "remote",
+    "s3fs": "remote",
     "flower": "monitor",
 }
 _DEVICES = (

@@ -10,11 +10,13 @@ from rich.table import Table
 from camshard.display import console, errors
 from producer.image_index import ImageOptions, find_images
 from producer.labels import class_names, read_labels
-from producer.metadata import MetadataOptions, read_metadata, select_rows
+from producer.metadata import MetadataOptions, fetch_metadata, select_rows
 from producer.request import allowed_methods
 from producer.spec import default_task, read_document, resolve_spec
-from shared.errors import MetadataError, SettingsError, SpecError
+from shared.errors import MetadataError, ModelError, SettingsError, SpecError
+from shared.file_cache import FileCache, local_copy
 from shared.inspection import Inspection, inspection_path_beside, inspection_to_json
+from shared.locations import Location, Url, absolute
 from shared.model_source import model_source
 from shared.model_spec import ModelSpec, read_spec_file, spec_path_beside, spec_to_dict, spec_to_toml
 from shared.records import METADATA_PREFIX, Records
@@ -36,34 +38,49 @@ def inspect_and_write(settings: Settings) -> None:
     if bool(settings.metadata) != bool(settings.images):
         given, lacking = ("--metadata", "--images") if settings.metadata else ("--images", "--metadata")
         raise SettingsError(f"{given} without {lacking}: labelled images are tried with both, or not at all.")
-    spec_path = settings.spec or spec_path_beside(settings.model)
+    with local_copy(settings.model, FileCache.from_settings(settings)) as model_path:
+        if model_path is None:
+            raise ModelError(f"{settings.model}: no such model file.")
+        _inspect_and_write(settings, settings.model, model_path)
+
+
+def _inspect_and_write(settings: Settings, origin: Location, model_path: Path) -> None:
+    spec_path = settings.spec or _own(spec_path_beside(origin))
     settings = settings.model_copy(update={"spec": spec_path if spec_path.exists() else None})
     document, _ = read_document(settings)
-    source = model_source(Path(str(settings.model)), document)
+    source = model_source(model_path, document)
     inspection = inspect_file(source, settings.trust_model)
     _print_inspection(inspection)
-    json_path = inspection_path_beside(source.path)
+    json_path = _own(inspection_path_beside(origin))
     try:
         json_path.write_text(inspection_to_json(inspection, source), encoding="utf-8")
     except OSError as error:
         errors.print(f"notice: {json_path} cannot be written: {error.strerror}", markup=False)
     if settings.metadata and settings.images:
-        _write_best(settings, inspection, spec_path)
+        _write_best(settings, model_path, inspection, spec_path)
     else:
         _write_first(settings, inspection, spec_path)
+    if isinstance(origin, Url):
+        console.print(
+            f"copy {json_path} and {spec_path} beside the model, or name the spec with --spec", markup=False
+        )
 
 
-def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> None:
+def _own(place: Location) -> Path:
+    """Return where a file of ours goes: beside the model, or into the working folder if that is at a URL."""
+    return place if isinstance(place, Path) else Path(place.name)
+
+
+def _write_best(settings: Settings, model_path: Path, inspection: Inspection, spec_path: Path) -> None:
     """Try the model on labelled images; complete the spec with what did best, unless it says a scale."""
     from worker.adapter import load_adapter
     from worker.model import load_model
     from worker.trial import try_inputs
 
-    assert settings.model is not None
     tried = settings.model_copy(update={"scale": settings.scale or "0..1"})
     spec, sample = _labelled_sample(tried, inspection)
     labels = sample.labels
-    model = load_model(model_source(settings.model, spec_to_dict(spec)), settings.trust_model)
+    model = load_model(model_source(model_path, spec_to_dict(spec)), settings.trust_model)
     adapter = load_adapter(spec.adapter, model.graph, settings.trust_model) if spec.adapter else None
     trials = []
     with console.status(f"trying the model on {len(sample)} labelled images"):
@@ -89,13 +106,14 @@ def _write_best(settings: Settings, inspection: Inspection, spec_path: Path) -> 
 def _labelled_sample(settings: Settings, inspection: Inspection) -> tuple[ModelSpec, Records]:
     """Pick labelled images that have a file, evenly over the classes."""
     assert settings.metadata is not None and settings.model is not None
-    metadata = read_metadata(settings.metadata, MetadataOptions.from_settings(settings))
+    cache = FileCache.from_settings(settings)
+    metadata = fetch_metadata(settings.metadata, MetadataOptions.from_settings(settings), cache)
     names = class_names(metadata, settings.label_separator, settings.no_label)
     document, where = read_document(settings)
     spec = resolve_spec(document, where, settings.model, inspection, names)
     rows = select_rows(metadata, settings.where, settings.ids)
     labels = read_labels(metadata, rows, spec, settings.label_separator, settings.no_label)
-    dirs = tuple(one.absolute() for one in settings.images)
+    dirs = tuple(absolute(one) for one in settings.images)
     image_options = ImageOptions(dirs, settings.pattern, settings.follow_links)
     found = find_images(rows[metadata.id_column].tolist(), image_options)
     known = labels >= 0 if labels.ndim == 1 else (labels >= 0).all(axis=1)

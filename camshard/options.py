@@ -27,16 +27,17 @@ EXPLANATION = (
 )  # fmt: skip
 RUN = ("out", "shard_size", "dry_run", "allow_failed")
 WORKERS = ("workers", "gpus", "batch_size", "read_threads")
-SERVING = ("runs_root", "map", "exit_when_done", "grace", "metrics", "log_format")
+CACHE = ("cache_dir", "cache_size")
+SERVING = ("runs_root", "map", "exit_when_done", "grace", "metrics", "log_format", *CACHE)
 BROKER = ("broker", "broker_file")
-PLAN = METADATA + IMAGES + MODEL + EXPLANATION + RUN
+PLAN = METADATA + IMAGES + MODEL + EXPLANATION + RUN + CACHE
 INSPECT = tuple(
-    name for name in MODEL + METADATA + IMAGES
+    name for name in MODEL + METADATA + IMAGES + CACHE
     if name not in ("model", "group_column", "limit", "skip_missing")
 )  # fmt: skip
 _PANELS = {
     "Metadata": METADATA, "Images": IMAGES, "Model": MODEL, "Explanation": EXPLANATION, "Run": RUN,
-    "Workers": WORKERS + SERVING,
+    "URLs": CACHE, "Workers": WORKERS + SERVING,
 }  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
     flags = f"{flag}/--no-{flag[2:]}" if kind == bool | None else flag
     panel = next((title for title, names in _PANELS.items() if name in names), "Broker")
     option = typer.Option(
-        flags, help=_help(field), rich_help_panel=panel, show_default=False, metavar=_metavar(kind)
+        flags, help=_help(field), rich_help_panel=panel, show_default=False, metavar=_metavar(name, kind)
     )
     annotation: Any = Annotated[kind, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -103,17 +104,19 @@ def _option(name: str, field: FieldInfo) -> inspect.Parameter:
 def _flag_type(name: str, field: FieldInfo) -> Any:
     """Return the type of a flag that may be left out."""
     if name == "images":
-        return list[Path] | None
+        return list[str] | None
     kind = field.annotation
     if isinstance(kind, types.UnionType):
         kind = next(one for one in typing.get_args(kind) if one is not type(None))
     return (kind if kind in (bool, int, float, Path) else str) | None
 
 
-def _metavar(kind: Any) -> str | None:
+def _metavar(name: str, kind: Any) -> str | None:
     if kind == bool | None:
         return ""
-    return {Path | None: "PATH", list[Path] | None: "PATH", int | None: "N"}.get(kind, "TEXT")
+    if name in ("metadata", "images", "model"):
+        return "PATH|URL"
+    return {Path | None: "PATH", int | None: "N"}.get(kind, "TEXT")
 
 
 def _help(field: FieldInfo) -> str:

@@ -22,6 +22,7 @@ from camshard.selection import ImageIds, Target, checked_ids, choose_attribution
 from shared.errors import RequestError
 from shared.finish import is_current
 from shared.images import read_image
+from shared.locations import parse_location
 from shared.places import Places, find_places
 from shared.run import Run, read_run
 from shared.shard import reading
@@ -190,7 +191,7 @@ class Results:
         path = self.run.shard_records(shard).image_paths[row]
         if path is None:
             raise RequestError(f"{image_id}: there was no file of this image when the run was planned.")
-        return read_image(Path(path), self.run.spec.input.channels, self.run.images.max_pixels)
+        return read_image(parse_location(path), self.run.spec.input.channels, self.run.images.max_pixels)
 
     def overlay(
         self, image_id: str, method: str | None = None, layer: str | None = None,

@@ -1,10 +1,10 @@
 """What a run spends its time on, from the timings in its shards."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
 
-WAITS = ("seconds_waiting_for_images", "seconds_waiting_for_writing")
+from shared.shard_facts import ShardFacts
+
 _MUCH = 0.2  # of the time in which a shard had the model
 
 
@@ -18,15 +18,13 @@ class Bottleneck(StrEnum):
     COMPUTING = "computing: add workers or GPUs"
 
 
-def seconds_of(attributes: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Return what a shard's model waited for images, waited for writing, and computed, in seconds."""
-    waits = [float(attributes.get(name, 0.0)) for name in WAITS]
-    return waits[0], waits[1], float(attributes["seconds_computing"])
-
-
-def find_bottleneck(shards: Iterable[tuple[float, float, float]]) -> Bottleneck | None:
-    """Say what bounds a run, given `seconds_of` its shards; None if nothing was computed yet."""
-    reading, writing, computing = map(sum, zip((0.0, 0.0, 0.0), *shards, strict=True))
+def find_bottleneck(shards: Iterable[ShardFacts]) -> Bottleneck | None:
+    """Say what bounds a run, given its shards; None if nothing was computed yet."""
+    reading = writing = computing = 0.0
+    for one in shards:
+        reading += one.waited_for_images
+        writing += one.waited_for_writing
+        computing += one.computing
     whole = reading + writing + computing
     if not whole:
         return None

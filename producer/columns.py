@@ -28,11 +28,11 @@ def column_from_text(column: "pd.Series[str]") -> "pd.Series[Any]":
     numbers = {text: cell for text, cell in cells.items() if cell.casefold() not in _NO_NUMBER}
     if not numbers or not all(map(_NUMBER.fullmatch, numbers.values())):
         return column
-    found = column.map(numbers)
-    if not found.hasnans and all(map(_is_int64, numbers.values())):
-        return found.map(int).astype(np.int64)
+    full = not column.hasnans and len(numbers) == len(cells)
+    if full and all(map(_is_int64, numbers.values())):
+        return column.map({text: int(cell) for text, cell in numbers.items()}).astype(np.int64)
     if all(map(_is_float64, numbers.values())):
-        return found.map(float, na_action="ignore").astype(np.float64)
+        return column.map({text: float(cell) for text, cell in numbers.items()}).astype(np.float64)
     return column
 
 

@@ -5,7 +5,7 @@ from itertools import chain, islice
 
 from celery import Celery
 
-from shared.attempts import forget_attempts
+from shared.attempts import forget_attempts, read_all_attempts
 from shared.broker import look_at_queue, publish_tasks
 from shared.errors import BrokerError
 from shared.messages import ShardTask
@@ -56,7 +56,7 @@ class Enqueuer:
 
 def task_of(run: Run, shard: int) -> ShardTask:
     """Return the task that makes a shard, with the image ids of its records."""
-    return ShardTask(run.dir, run.run_id, shard, tuple(run.shard_records(shard).image_ids))
+    return ShardTask(run.dir, run.run_id, shard, tuple(run.shard_image_ids(shard)))
 
 
 def missing_shards(run: Run) -> list[int]:
@@ -68,6 +68,6 @@ def missing_shards(run: Run) -> list[int]:
 def ask_anew(run: Run) -> list[int]:
     """Return the missing shards and forget what went wrong with them: somebody asks for them again."""
     missing = missing_shards(run)
-    for shard in missing:
-        forget_attempts(run, shard)
+    for one in read_all_attempts(run):
+        forget_attempts(run, one.shard)
     return missing

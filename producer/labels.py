@@ -68,7 +68,9 @@ def _from_text(
     values = values[values != ""]
     index_of = {name.casefold(): index for index, name in enumerate(spec.classes)}
     index_of.update({name.casefold(): -1 for name in no_label})
-    indices = values.str.casefold().map(index_of)
+    indices = values.map(
+        {text: index_of[text.casefold()] for text in values.unique() if text.casefold() in index_of}
+    )
     if indices.isna().any():
         strangers = sorted(values[indices.isna()].unique())
         raise MetadataError(

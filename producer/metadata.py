@@ -2,7 +2,7 @@
 
 import csv
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,10 +10,14 @@ import pandas as pd
 
 from producer.columns import column_from_text
 from shared.errors import MetadataError
+from shared.file_cache import FileCache, local_copy
+from shared.locations import Location
 from shared.settings import Settings
 
 _DELIMITERS = ",\t;"
 DEFAULT_LABEL_COLUMN = "dx"
+# a backslash, a control character, more than one /, a part that is empty, . or ..
+_UNSAFE = r"[\\\x00-\x1f]|/.*/|^/|/$|^\.\.?(?:/|$)|/\.\.?$"
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Metadata:
         class_of_column: the class that each one-hot column stands for, by the column's name.
     """
 
-    path: Path
+    path: Location
     frame: pd.DataFrame
     id_column: str
     label_columns: tuple[str, ...]
@@ -85,6 +89,19 @@ def read_metadata(path: Path, options: MetadataOptions) -> Metadata:
         {name: cells if name in as_text else column_from_text(cells) for name, cells in frame.items()}
     )
     return Metadata(path, frame, options.id_column, label_columns, class_of_column)
+
+
+def fetch_metadata(place: Location, options: MetadataOptions, cache: FileCache | None) -> Metadata:
+    """Read a metadata CSV on a path or at a URL.
+
+    Raises:
+        MetadataError: what `read_metadata` raises.
+        StorageError: the URL cannot be reached.
+    """
+    with local_copy(place, cache) as path:
+        if path is None:
+            raise MetadataError(f"{place}: no such metadata CSV. Name it with --metadata.")
+        return replace(read_metadata(path, options), path=place)
 
 
 def select_rows(metadata: Metadata, where: tuple[str, ...], ids: Path | None) -> pd.DataFrame:
@@ -195,10 +212,7 @@ def _check_ids(path: Path, ids: "pd.Series[str]") -> None:
     if blank.any():
         rows = ", ".join(str(row + 2) for row in ids.index[blank][:5])
         raise MetadataError(f"{path}: {int(blank.sum())} rows without an image id, first in lines {rows}.")
-    parts = ids.str.split("/")
-    unsafe = ids.str.contains(r"[\\\x00-\x1f]", regex=True) | parts.map(
-        lambda names: len(names) > 2 or any(name in ("", ".", "..") for name in names)
-    )
+    unsafe = ids.str.contains(_UNSAFE, regex=True)
     if unsafe.any():
         raise MetadataError(
             f"{path}: {int(unsafe.sum())} image ids are no plain file names, first {ids[unsafe].iloc[0]!r}. "

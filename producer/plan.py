@@ -17,15 +17,16 @@ import pyarrow as pa
 
 from producer.code import take_code
 from producer.image_index import ImageOptions, find_images
-from producer.inspection import inspect_model
+from producer.inspection import fetch_inspection
 from producer.labels import class_names, read_labels
-from producer.metadata import Metadata, MetadataOptions, read_metadata, select_rows
+from producer.metadata import Metadata, MetadataOptions, fetch_metadata, select_rows
 from producer.request import resolve_request
 from producer.run_directory import deciding_parts, nearest_existing
 from producer.spec import read_document, resolve_spec
 from shared.errors import SettingsError
+from shared.file_cache import FileCache
 from shared.inspection import Inspection
-from shared.model_source import model_source
+from shared.locations import Location, absolute
 from shared.model_spec import ModelSpec
 from shared.records import METADATA_PREFIX, Records
 from shared.request import ExplainRequest
@@ -34,6 +35,7 @@ from shared.settings import Settings
 from shared.shard_layout import attribution_size
 
 _PACKAGES = ("camshard", "numpy", "opencv-python-headless", "h5py", "tensorflow", "tensorflow-cpu", "keras")
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,13 @@ def plan_run(settings: Settings) -> Plan:
         CamshardError: whatever is wrong with the CSV, the images, the model, its spec or the request.
     """
     model_path, csv_path = _required(settings)
-    metadata = read_metadata(csv_path, MetadataOptions.from_settings(settings))
+    cache = FileCache.from_settings(settings)
+    metadata = fetch_metadata(csv_path, MetadataOptions.from_settings(settings), cache)
     labels = class_names(metadata, settings.label_separator, settings.no_label)
     rows = select_rows(metadata, settings.where, settings.ids)
     rows, paths, missing = _find_files(settings, rows, metadata.id_column)
     document, where = read_document(settings)
-    inspection = inspect_model(model_source(model_path, document), settings.trust_model)
+    inspection = fetch_inspection(model_path, document, settings.trust_model, cache)
     spec, code = take_code(resolve_spec(document, where, model_path, inspection, labels))
     request = resolve_request(settings, spec, inspection)
     records = Records(
@@ -105,23 +108,19 @@ def _find_files(
     settings: Settings, rows: pd.DataFrame, id_column: str
 ) -> tuple[pd.DataFrame, list[str | None], tuple[str, ...]]:
     """Return the rows that --skip-missing and --limit leave, their images' paths, and the missing ids."""
-    dirs = tuple(_absolute(one) for one in settings.images)
+    dirs = tuple(absolute(one) for one in settings.images)
     options = ImageOptions(dirs, settings.pattern, settings.follow_links)
-    paths = pd.Series(find_images(rows[id_column].tolist(), options), index=rows.index, dtype=object)
-    missing = paths.isna()
-    kept = rows[~missing] if settings.skip_missing else rows
-    kept = kept.head(settings.limit) if settings.limit else kept
-    considered = missing if settings.skip_missing else missing[kept.index]
-    names = rows.loc[considered.index[considered], id_column]
-    return kept, paths[kept.index].replace({np.nan: None}).tolist(), tuple(names)
+    paths = find_images(rows[id_column].tolist(), options)
+    missing = np.array([path is None for path in paths])
+    kept = np.flatnonzero(~missing if settings.skip_missing else np.ones_like(missing))[: settings.limit]
+    considered = missing if settings.skip_missing else missing[kept]
+    names = tuple(rows[id_column].iloc[np.flatnonzero(considered)])
+    if len(kept) == len(rows):
+        return rows, paths, names
+    return rows.iloc[kept], [paths[row] for row in kept], names
 
 
-def _absolute(path: Path) -> Path:
-    """Return an absolute path without `..`; links stay, since they may be how machines agree on a place."""
-    return Path(os.path.abspath(path))
-
-
-def _required(settings: Settings) -> tuple[Path, Path]:
+def _required(settings: Settings) -> tuple[Location, Location]:
     for name in ("metadata", "images", "model"):
         if not getattr(settings, name):
             raise SettingsError(f"--{name} is wanted: a run needs --metadata CSV --images DIR --model MODEL.")
@@ -139,15 +138,15 @@ def _number_run(
     run = Run(
         dir=Path(),
         run_id="",
-        model_path=_absolute(settings.model),
+        model_path=absolute(settings.model),
         spec=spec,
         request=request,
         inspection=inspection,
         images=ImageSource(
-            tuple(_absolute(one) for one in settings.images), settings.max_pixels, settings.follow_links
+            tuple(absolute(one) for one in settings.images), settings.max_pixels, settings.follow_links
         ),
         metadata=MetadataSource(
-            _absolute(metadata.path), metadata.id_column, metadata.label_columns,
+            absolute(metadata.path), metadata.id_column, metadata.label_columns,
             settings.group_column if has_groups else None,
         ),
         num_records=len(records),
@@ -158,7 +157,7 @@ def _number_run(
     )  # fmt: skip
     run = replace(run, run_id=_run_id(run, records))
     default_dir = Path("runs") / f"{settings.model.stem}-{metadata.path.stem}-{run.run_id}"
-    return replace(run, dir=_absolute(settings.out or default_dir))
+    return replace(run, dir=Path(os.path.abspath(settings.out or default_dir)))
 
 
 def _run_id(run: Run, records: Records) -> str:
@@ -166,7 +165,10 @@ def _run_id(run: Run, records: Records) -> str:
     digest = hashlib.sha256()
     digest.update("\n".join(records.image_ids).encode())
     digest.update(records.labels.tobytes())
-    digest.update(records.metadata.to_pandas().to_csv(index=False).encode())
+    frame = records.metadata.to_pandas()
+    for start in range(0, len(frame), _ROWS_AT_ONCE):
+        rows = frame.iloc[start : start + _ROWS_AT_ONCE]
+        digest.update(rows.to_csv(index=False, header=start == 0).encode())
     digest.update(json.dumps(deciding_parts(run), sort_keys=True).encode())
     return digest.hexdigest()[:12]
 

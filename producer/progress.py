@@ -2,20 +2,23 @@
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from producer.bottleneck import Bottleneck, find_bottleneck, seconds_of
+from producer.bottleneck import Bottleneck, find_bottleneck
 from shared.attempts import Attempts, read_all_attempts
-from shared.errors import ShardError
+from shared.finish import finished_facts
 from shared.heartbeat import Beat, read_beats
 from shared.run import Run
-from shared.shard import open_shard, read_attributes
+from shared.shard import open_shard
+from shared.shard_facts import ShardFacts, read_facts
 
 _RATE_WINDOW_S = 300.0
 _FEW_SHARDS = 4
 _FATAL_SHARDS = 3
+_COUNTED_SHARDS = 200
 
 
 @dataclass(frozen=True)
@@ -53,39 +56,33 @@ class Progress:
     @property
     def hopeless(self) -> bool:
         """Whether all that is missing was given up, or the run fails wherever it is tried."""
-        given_up = len(self.given_up)
-        fatal = sum(one.final for one in self.given_up) >= _FATAL_SHARDS and not self.shards_done
-        return fatal or (given_up > 0 and self.shards_done + given_up == self.shards)
+        return _is_hopeless(self.given_up, self.shards_done, self.shards)
 
 
 @dataclass(frozen=True)
-class _ShardFacts:
+class _Work:
     rows: int
-    failed: int
     started_at: float
     finished_at: float
-    seconds: tuple[float, float, float]
 
 
 class Watcher:
-    """Looks at a run again and again; opens each shard once."""
+    """Looks at a run again and again; opens each shard once, and none of a run that has its table."""
 
     def __init__(self, run: Run):
         self._run = run
-        self._facts: dict[int, _ShardFacts] = {}
+        self._facts: dict[int, ShardFacts] = {}
 
     def look(self) -> Progress:
         """Return what there is now."""
         run = self._run
         published = run.published_shards()
-        for shard in published - self._facts.keys():
-            self._facts[shard] = _read_facts(run, shard)
-        done = [self._facts[shard] for shard in published]
-        rows_done = sum(one.rows for one in done)
-        beats = tuple(one for one in read_beats(run) if one.alive)
+        done = self._facts_of(published)
+        rows_done = sum(len(run.shard_rows(shard)) for shard in done)
+        beats = _living(run)
         at_work = {shard: rows for one in beats for shard, rows in one.shards.items()}
         working = sum(rows for shard, rows in at_work.items() if shard not in published)
-        rate = _rate(done)
+        rate = _rate(run, done)
         attempts = [one for one in read_all_attempts(run) if one.shard not in published]
         given_up = tuple(one for one in attempts if _is_given_up(one, beats))
         left = run.num_records - rows_done - working
@@ -94,15 +91,39 @@ class Watcher:
             shards_done=len(published),
             rows=run.num_records,
             rows_done=rows_done,
-            rows_failed=sum(one.failed for one in done),
+            rows_failed=sum(one.rows_failed for one in done.values()),
             rows_working=working,
             images_per_s=rate,
             seconds_left=max(left, 0) / rate if rate else None,
-            bound_by=find_bottleneck(one.seconds for one in done),
+            bound_by=find_bottleneck(done.values()),
             workers=beats,
             given_up=given_up,
             troubled=tuple(one for one in attempts if one.error and one not in given_up),
         )
+
+    def _facts_of(self, published: set[int]) -> dict[int, ShardFacts]:
+        if not self._facts and len(published) == self._run.num_shards:
+            self._facts = dict(enumerate(finished_facts(self._run) or ()))
+        for shard in published - self._facts.keys():
+            self._facts[shard] = read_facts(self._run, shard)
+        return {shard: self._facts[shard] for shard in published}
+
+
+def has_ended(run: Run) -> bool:
+    """Tell whether a run is complete, or hopeless as `Progress` has it; opens no shard."""
+    published, beats = run.published_shards(), _living(run)
+    attempts = [one for one in read_all_attempts(run) if one.shard not in published]
+    given_up = tuple(one for one in attempts if _is_given_up(one, beats))
+    return len(published) == run.num_shards or _is_hopeless(given_up, len(published), run.num_shards)
+
+
+def _living(run: Run) -> tuple[Beat, ...]:
+    return tuple(one for one in read_beats(run) if one.alive)
+
+
+def _is_hopeless(given_up: tuple[Attempts, ...], shards_done: int, shards: int) -> bool:
+    fatal = sum(one.final for one in given_up) >= _FATAL_SHARDS and not shards_done
+    return fatal or (bool(given_up) and shards_done + len(given_up) == shards)
 
 
 def _is_given_up(attempts: Attempts, beats: tuple[Beat, ...]) -> bool:
@@ -112,7 +133,7 @@ def _is_given_up(attempts: Attempts, beats: tuple[Beat, ...]) -> bool:
 
 
 class AccuracyCheck:
-    """Says once when labelled shards look as if the model were fed wrongly."""
+    """Says once when the first labelled shards look as if the model were fed wrongly."""
 
     def __init__(self, run: Run):
         self._run = run
@@ -128,7 +149,8 @@ class AccuracyCheck:
         """
         if self.warned or self._run.spec.task == "multilabel":
             return None
-        for shard in sorted(self._run.published_shards() - self._seen):
+        room = _COUNTED_SHARDS - len(self._seen)
+        for shard in sorted(self._run.published_shards() - self._seen)[:room] if room else ():
             self._seen.add(shard)
             self._count(shard)
         if self._right >= self._commonest_right:
@@ -147,7 +169,7 @@ class AccuracyCheck:
             labels, predictions = file["label"][...], file["prediction"][...]
         counted = (labels >= 0) & (predictions >= 0)
         if self._commonest is None:
-            everywhere = self._run.records().labels
+            everywhere = self._run.labels()
             known = everywhere[everywhere >= 0]
             self._commonest = int(np.bincount(known).argmax()) if known.size else -1
         self._labelled += int(counted.sum())
@@ -168,39 +190,28 @@ def progress_to_dict(progress: Progress) -> dict[str, object]:
     }
 
 
-def _read_facts(run: Run, shard: int) -> _ShardFacts:
-    path = run.shard_path(shard)
-    attributes = read_attributes(path)
-    if attributes.get("run_id") != run.run_id:
-        raise ShardError(f"{path}: a shard of run {attributes.get('run_id')}, not of {run.run_id}.")
-    return _ShardFacts(
-        rows=len(run.shard_rows(shard)),
-        failed=int(attributes["rows_failed"]),
-        started_at=float(attributes["started_at"]),
-        finished_at=float(attributes["finished_at"]),
-        seconds=seconds_of(attributes),
-    )
-
-
-def _rate(done: list[_ShardFacts]) -> float | None:
+def _rate(run: Run, done: Mapping[int, ShardFacts]) -> float | None:
     """Return images/s over the last minutes of work; the time when nobody worked does not count.
 
     The first shard of several is left out, since loading and compiling the model weigh in it.
     """
     if not done:
         return None
-    latest = max(one.finished_at for one in done)
-    recent = sorted(
-        (one for one in done if latest - one.finished_at < _RATE_WINDOW_S), key=lambda one: one.finished_at
-    )
+    latest = max(one.finished_at for one in done.values())
+    recent = [
+        _Work(len(run.shard_rows(shard)), one.started_at, one.finished_at)
+        for shard, one in done.items()
+        if latest - one.finished_at < _RATE_WINDOW_S
+    ]
     if len(recent) >= _FEW_SHARDS:
-        begin = recent[0].finished_at
-        recent = [replace(one, started_at=max(one.started_at, begin)) for one in recent[1:]]
+        first = min(recent, key=lambda one: one.finished_at)
+        recent.remove(first)
+        recent = [replace(one, started_at=max(one.started_at, first.finished_at)) for one in recent]
     seconds = _covered(recent)
     return sum(one.rows for one in recent) / seconds if seconds > 0 else None
 
 
-def _covered(shards: list[_ShardFacts]) -> float:
+def _covered(shards: list[_Work]) -> float:
     """Return the seconds in which at least one of the shards was worked on."""
     seconds, until = 0.0, -math.inf
     for one in sorted(shards, key=lambda one: one.started_at):

@@ -9,19 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from shared.errors import RunError
+from shared.manifest import reading_manifest, write_manifest
 from shared.model_spec import spec_to_dict, write_spec
 from shared.publish import write_atomically
-from shared.records import Records, records_to_table
+from shared.records import Records
 from shared.request import request_to_dict
 from shared.run import Run, read_run, run_to_dict
 from shared.shard import read_attributes
 
 if TYPE_CHECKING:
     from producer.plan import Plan
+
+_ROWS_AT_ONCE = 65_536
 
 
 def write_run_dir(plan: "Plan") -> Run:
@@ -43,11 +43,7 @@ def write_run_dir(plan: "Plan") -> Run:
         if found and _same_paths(run, records, found):
             return found
         run = replace(run, created=found.created) if found else run
-        manifest = pa.BufferOutputStream()
-        pq.write_table(
-            records_to_table(records), manifest, row_group_size=run.shard_size, write_page_checksum=True
-        )
-        write_atomically(run.manifest_path, manifest.getvalue())
+        write_manifest(run.manifest_path, records, run.shard_size)
         write_spec(run.dir / "model.toml", run.spec)
         for name, text in plan.code.items():
             write_atomically(run.dir / name, text.encode())
@@ -152,6 +148,15 @@ def _same_paths(planned: Run, records: Records, found: Run) -> bool:
     if (planned.model_path, planned.images) != (found.model_path, found.images):
         return False
     try:
-        return records.image_paths == found.records().image_paths
+        with reading_manifest(found.manifest_path) as manifest:
+            return all(
+                manifest.read(rows)["image_path"].to_pylist() == records.image_paths[rows.start : rows.stop]
+                for rows in _in_parts(found.num_records)
+            )
     except RunError:
         return False
+
+
+def _in_parts(num_records: int) -> Iterator[range]:
+    for start in range(0, num_records, _ROWS_AT_ONCE):
+        yield range(start, min(start + _ROWS_AT_ONCE, num_records))

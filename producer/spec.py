@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import SpecError
+from shared.file_cache import read_text
 from shared.inspection import Inspection
-from shared.model_spec import ModelSpec, read_spec_file, spec_from_dict, spec_path_beside
+from shared.locations import Location, Url
+from shared.model_spec import ModelSpec, parse_spec, read_spec_file, spec_from_dict, spec_path_beside
 from shared.settings import Settings
 
 # what the output's activation must be for a task, and how many outputs may be there
@@ -24,14 +26,20 @@ def read_document(settings: Settings) -> tuple[dict[str, Any], str]:
     """
     assert settings.model is not None
     path = settings.spec or spec_path_beside(settings.model)
-    document = read_spec_file(path) if settings.spec or path.exists() else {}
-    merged = _merge(_with_code_paths(document, path.parent), _from_flags(settings))
-    return merged, str(path) if document else "model spec"
+    flags = _from_flags(settings)
+    if isinstance(path, Path):
+        there = read_spec_file(path) if settings.spec or path.exists() else {}
+        document = _with_code_paths(there, path.parent)
+    else:
+        document = _read_spec_at(path)
+        _check_code_is_named(document, flags, path)
+    return _merge(document, flags), str(path) if document else "model spec"
 
 
 def resolve_spec(
-    document: dict[str, Any], where: str, model_path: Path, inspection: Inspection, labels: tuple[str, ...]
-) -> ModelSpec:
+    document: dict[str, Any], where: str, model_path: Location, inspection: Inspection,
+    labels: tuple[str, ...],
+) -> ModelSpec:  # fmt: skip
     """Return the complete spec.
 
     Args:
@@ -51,6 +59,24 @@ def resolve_spec(
     spec = spec_from_dict(merged, where)
     _check_against_model(spec, inspection, where)
     return spec
+
+
+def _read_spec_at(url: Url) -> dict[str, Any]:
+    try:
+        text = read_text(url)
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{url}: no TOML: {error}.") from error
+    return {} if text is None else parse_spec(text, str(url))
+
+
+def _check_code_is_named(document: dict[str, Any], flags: dict[str, Any], url: Url) -> None:
+    """Refuse code that lies at a URL: whoever can write there could run it here."""
+    for table, flag in (("code", "--custom-layers"), ("inputs", "--adapter")):
+        if table in document and table not in flags:
+            raise SpecError(
+                f"{url}: [{table}] names Python code, which is not fetched from a URL. Download it, read it, "
+                f"and name it with {flag}."
+            )
 
 
 def _with_code_paths(document: dict[str, Any], base: Path) -> dict[str, Any]:
@@ -143,7 +169,7 @@ def _default_classes(labels: tuple[str, ...], inspection: Inspection, task: str)
 
 
 def _complete_input(
-    document: dict[str, Any], inspection: Inspection, model_path: Path, has_adapter: bool
+    document: dict[str, Any], inspection: Inspection, model_path: Location, has_adapter: bool
 ) -> dict[str, Any]:
     shape = inspection.image_shape
     if not has_adapter and (len(inspection.input_shapes) != 1 or shape is None):

@@ -21,6 +21,7 @@ VISIBILITY_TIMEOUT_S = 30  # of a message that no worker renews (worker/lease.py
 _SWEEP_EVERY_S = 5
 _CONNECT_TIMEOUT_S = 5.0
 _HEALTH_CHECK_S = 10
+_ANSWER_TIMEOUT_S = 10.0  # where packets vanish, TCP would wait for minutes (docs/many-hosts.md)
 
 
 def make_app(broker_url: str) -> Celery:
@@ -47,6 +48,7 @@ def make_app(broker_url: str) -> Celery:
             "unacked_restore_throttle": 1,
             "socket_keepalive": True,
             "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+            "socket_timeout": _ANSWER_TIMEOUT_S,
             "health_check_interval": _HEALTH_CHECK_S,
         },
     )

@@ -63,3 +63,7 @@ class BrokerError(CamshardError):
 
 class MissingExtraError(CamshardError):
     """A package that an extra of camshard brings is not installed."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: somebody wants the command to end, and gives it a moment to leave things whole."""

@@ -9,8 +9,9 @@ from shared.index import MOST_FILES, write_index
 from shared.places import Places, find_places
 from shared.publish import fsync_path
 from shared.run import Run
+from shared.shard_facts import ShardFacts, read_facts
 from shared.shard_files import ShardFile, find_shard_files, sha256_of
-from shared.table import Digests, build_table, read_digests, write_table
+from shared.table import Digests, build_table, read_digests, read_table_facts, write_table
 
 
 def finish_run(run: Run) -> bool:
@@ -49,6 +50,18 @@ def is_current(digests: Digests | None, files: list[ShardFile]) -> bool:
     }
 
 
+def finished_facts(run: Run) -> list[ShardFacts] | None:
+    """Return the facts of all shards without opening them; None unless the table is of the newest files.
+
+    Raises:
+        RunError: the table was written by a newer camshard.
+        StorageError: the folders cannot be read.
+    """
+    if not is_current(read_digests(run), find_shard_files(run)):
+        return None
+    return read_table_facts(run)
+
+
 def digests_of(run: Run, files: list[ShardFile]) -> Digests:
     """Return size and SHA-256 of each file; those that the table knows already are not read again.
 
@@ -70,7 +83,9 @@ def digests_of(run: Run, files: list[ShardFile]) -> Digests:
 
 
 def _write_table(path: Path, places: Places, digests: Digests) -> None:
-    write_table(path, build_table(places), places.run, digests)
+    run = places.run
+    facts = [read_facts(run, shard) for shard in range(run.num_shards)]
+    write_table(path, build_table(places), run, digests, facts)
 
 
 def _publish(run: Run, final_path: Path, write: Callable[[Path], None]) -> None:

@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import CamshardError, StorageError
+from shared.file_cache import FileCache
+from shared.locations import Location, Url
 from shared.model_spec import InputSpec
+from shared.object_store import find_object, read_object
 from shared.status import Status
 
 MAX_PIXELS = 100_000_000
@@ -63,8 +66,13 @@ class Region:
     width: int
 
 
-def prepare_image(path: Path, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> Floats:
+def prepare_image(
+    path: Location, spec: InputSpec, max_pixels: int = MAX_PIXELS, cache: FileCache | None = None
+) -> Floats:
     """Read one image file as the model wants it.
+
+    Args:
+        cache: where what URLs name is kept.
 
     Returns:
         float32 (height, width, channels) of `spec.size`, RGB (BGR for scale `caffe`) or grey, scaled.
@@ -73,10 +81,13 @@ def prepare_image(path: Path, spec: InputSpec, max_pixels: int = MAX_PIXELS) -> 
         ImageError: the file is missing, damaged, too large or no image.
         StorageError: the storage under it failed.
     """
-    return scale_pixels(resize_image(read_image(path, spec.channels, max_pixels), spec), spec.scale)
+    pixels = read_image(path, spec.channels, max_pixels, cache)
+    return scale_pixels(resize_image(pixels, spec), spec.scale)
 
 
-def read_image(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_image(
+    path: Location, channels: int = 3, max_pixels: int = MAX_PIXELS, cache: FileCache | None = None
+) -> Pixels:
     """Decode an image file, upright (EXIF orientation applied), 16 bits cut to 8, alpha dropped.
 
     Returns:
@@ -87,7 +98,7 @@ def read_image(path: Path, channels: int = 3, max_pixels: int = MAX_PIXELS) -> P
             nothing is allocated for the pixels of a file that says it has more.
         StorageError: the storage under it failed.
     """
-    data = _read_bytes(path, max_pixels)
+    data = _read_bytes(path, max_pixels) if isinstance(path, Path) else _fetch(path, max_pixels, cache)
     kind = next((kind for magic, kind in _FORMATS.items() if data.startswith(magic)), None)
     if kind is None:
         raise ImageError(
@@ -146,14 +157,7 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise ImageError(Status.UNREADABLE, f"{path}: no regular file.")
-        if found.st_size == 0:
-            raise ImageError(Status.UNREADABLE, f"{path}: the file is empty.")
-        if found.st_size > max_pixels * _MAX_BYTES_PER_PIXEL:
-            raise ImageError(
-                Status.TOO_LARGE,
-                f"{path}: {found.st_size:,} bytes, more than {max_pixels:,} pixels can take. "
-                "Raise --max-pixels if it is sound.",
-            )
+        _check_size(path, found.st_size, max_pixels)
         return path.read_bytes()
     except FileNotFoundError as error:
         if not path.parent.is_dir():
@@ -168,7 +172,32 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
         raise StorageError(f"{path}: reading failed: {error.strerror}.") from error
 
 
-def _check_pixel_count(path: Path, data: bytes, kind: str, max_pixels: int) -> None:
+def _fetch(url: Url, max_pixels: int, cache: FileCache | None) -> bytes:
+    found = find_object(url)
+    if found is None:
+        raise ImageError(Status.MISSING, f"{url}: no such file.")
+    if not found.is_file:
+        raise ImageError(Status.UNREADABLE, f"{url}: no regular file.")
+    if found.size is not None:
+        _check_size(url, found.size, max_pixels)
+    read = cache.read if cache else read_object
+    data = read(found, max_pixels * _MAX_BYTES_PER_PIXEL)
+    _check_size(url, len(data), max_pixels)
+    return data
+
+
+def _check_size(path: Location, num_bytes: int, max_pixels: int) -> None:
+    if num_bytes == 0:
+        raise ImageError(Status.UNREADABLE, f"{path}: the file is empty.")
+    if num_bytes > max_pixels * _MAX_BYTES_PER_PIXEL:
+        raise ImageError(
+            Status.TOO_LARGE,
+            f"{path}: {num_bytes:,} bytes, more than {max_pixels:,} pixels can take. "
+            "Raise --max-pixels if it is sound.",
+        )
+
+
+def _check_pixel_count(path: Location, data: bytes, kind: str, max_pixels: int) -> None:
     try:
         width, height = imagesize.get(io.BytesIO(data))
     except Exception as error:  # a parser of foreign bytes may raise anything; all of it means this
@@ -183,7 +212,7 @@ def _check_pixel_count(path: Path, data: bytes, kind: str, max_pixels: int) -> N
         )
 
 
-def _decode(path: Path, data: bytes, kind: str, channels: int) -> Pixels:
+def _decode(path: Location, data: bytes, kind: str, channels: int) -> Pixels:
     flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR_RGB
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)

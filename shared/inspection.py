@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from shared.errors import ModelError
+from shared.locations import Location
 from shared.model_source import ModelSource
 
 SCHEMA = 1
@@ -61,7 +61,7 @@ class Inspection:
         return next(layer for layer in self.layers if layer.name == name)
 
 
-def inspection_path_beside(model_path: Path) -> Path:
+def inspection_path_beside(model_path: Location) -> Location:
     """Return where `camshard inspect` leaves its findings: `model.keras` → `model.inspection.json`."""
     return model_path.with_suffix(".inspection.json")
 

@@ -1,6 +1,6 @@
 """The task message: one shard to make, as JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ def task_to_message(task: ShardTask) -> dict[str, Any]:
     """Return the message as JSON-serialisable values."""
     return {
         "schema": SCHEMA,
-        **asdict(task),
         "run": str(task.run),
+        "run_id": task.run_id,
+        "shard": task.shard,
         "image_ids": list(task.image_ids),
+        "revision": task.revision,
     }
 
 

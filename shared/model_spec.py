@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import SpecError
+from shared.locations import Location
 
 TASKS = ("binary", "multiclass", "multilabel")
 RESIZES = ("stretch", "crop", "pad")
@@ -88,7 +89,7 @@ class ModelSpec:
         return self.thresholds.get(class_name, 0.5)
 
 
-def spec_path_beside(model_path: Path) -> Path:
+def spec_path_beside(model_path: Location) -> Location:
     """Return where the spec of a model lies unless --spec names another: `model.keras` → `model.toml`."""
     return model_path.with_suffix(".toml")
 
@@ -146,12 +147,24 @@ def read_spec_file(path: Path) -> dict[str, Any]:
         SpecError: the file is not there, is no TOML, or has unknown entries.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_spec(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise SpecError(f"{path}: the model spec cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SpecError(f"{path}: no TOML: {error}.") from error
-    check_spec_keys(document, str(path))
+
+
+def parse_spec(text: str, where: str) -> dict[str, Any]:
+    """Read the text of a spec file.
+
+    Raises:
+        SpecError: it is no TOML, or has unknown entries; `where` names the source.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{where}: no TOML: {error}.") from error
+    check_spec_keys(document, where)
     return document
 
 

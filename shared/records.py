@@ -21,7 +21,7 @@ class Records:
 
     Attributes:
         image_ids: str, in the CSV's order.
-        image_paths: absolute path of each image's file, None where there is none.
+        image_paths: absolute path or URL of each image's file, None where there is none.
         labels: int16 (n,) class index, -1 unknown; multilabel: int8 (n, classes), 1, 0, or -1 unknown.
         metadata: every column of the CSV, named `metadata_<column>`.
     """
@@ -87,31 +87,33 @@ def plain_values(column: pa.ChunkedArray) -> NDArray[Any]:
     return np.array(texts, object)
 
 
-def records_to_table(records: Records) -> pa.Table:
-    """Return the manifest's table: image_id, image_path, label, then the metadata columns."""
-    labels = records.labels
+def records_to_table(records: Records, rows: slice = slice(None)) -> pa.Table:
+    """Return the manifest's table of some rows: image_id, image_path, label, then the metadata columns."""
+    labels = records.labels[rows]
     column = pa.array(labels) if labels.ndim == 1 else pa.array(list(labels), pa.list_(pa.int8()))
-    table = records.metadata
+    table = records.metadata.slice(rows.start or 0, len(labels))
     for name, values in (
         ("label", column),
-        ("image_path", pa.array(records.image_paths, pa.string())),
-        ("image_id", pa.array(records.image_ids, pa.string())),
+        ("image_path", pa.array(records.image_paths[rows], pa.string())),
+        ("image_id", pa.array(records.image_ids[rows], pa.string())),
     ):
         table = table.add_column(0, name, values)
     return table
 
 
-def records_from_table(table: pa.Table) -> Records:
-    """Build records from (a row group of) the manifest's table."""
+def labels_from_table(table: pa.Table) -> np.ndarray[Any, np.dtype[np.integer[Any]]]:
+    """Return the labels in (a part of) the manifest's table, as `Records` has them."""
     label = table["label"].combine_chunks()
-    labels = (
-        np.stack(label.to_numpy(zero_copy_only=False)).astype(np.int8)
-        if pa.types.is_list(label.type)
-        else label.to_numpy(zero_copy_only=False).astype(np.int16)
-    )
+    if pa.types.is_list(label.type):
+        return np.stack(label.to_numpy(zero_copy_only=False)).astype(np.int8)
+    return np.asarray(label.to_numpy(zero_copy_only=False).astype(np.int16))
+
+
+def records_from_table(table: pa.Table) -> Records:
+    """Build records from (a part of) the manifest's table."""
     return Records(
         image_ids=table["image_id"].to_pylist(),
         image_paths=table["image_path"].to_pylist(),
-        labels=labels,
+        labels=labels_from_table(table),
         metadata=table.drop_columns(["image_id", "image_path", "label"]),
     )

@@ -4,27 +4,23 @@ import json
 import os
 import re
 import socket
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import numpy as np
 
 from shared.errors import RunError, StorageError
 from shared.inspection import Inspection, inspection_from_dict, inspection_to_dict
+from shared.locations import Location, location_text, parse_location
+from shared.manifest import reading_manifest
 from shared.model_source import ModelSource, model_source
 from shared.model_spec import ModelSpec, spec_from_dict, spec_to_dict
-from shared.records import Records, records_from_table
+from shared.records import Records, labels_from_table, records_from_table
 from shared.request import ExplainRequest, request_from_dict, request_to_dict
 
 SCHEMA = 1
-_ONE_READER = threading.RLock()
 _SHARD_NAME = re.compile(r"shard-(\d{9})(?:\.r([1-9]\d*))?\.h5")
 SHARDS_PER_FOLDER = 1_000
 LAYERS_FILE, ADAPTER_FILE = "layers.py", "adapter.py"
@@ -34,7 +30,7 @@ LAYERS_FILE, ADAPTER_FILE = "layers.py", "adapter.py"
 class ImageSource:
     """Where the images of a run lie, and what is accepted as one."""
 
-    dirs: tuple[Path, ...]
+    dirs: tuple[Location, ...]
     max_pixels: int
     follow_links: bool = False
 
@@ -43,7 +39,7 @@ class ImageSource:
 class MetadataSource:
     """The CSV a run was planned from, and the columns that meant something."""
 
-    path: Path
+    path: Location
     id_column: str
     label_columns: tuple[str, ...] = ()
     group_column: str | None = None
@@ -55,7 +51,7 @@ class Run:
 
     dir: Path
     run_id: str
-    model_path: Path
+    model_path: Location
     spec: ModelSpec
     request: ExplainRequest
     inspection: Inspection
@@ -74,7 +70,7 @@ class Run:
 
     @property
     def manifest_path(self) -> Path:
-        """Every record, in order, a row group per shard."""
+        """Every record, in order, in row groups of whole shards."""
         return self.dir / "manifest.parquet"
 
     @property
@@ -115,8 +111,7 @@ class Run:
     def shard_path(self, shard: int, revision: int = 0) -> Path:
         """Return where a shard is published."""
         suffix = f".r{revision}" if revision else ""
-        folder = f"{shard // SHARDS_PER_FOLDER:05d}"
-        return self.dir / "shards" / folder / f"shard-{shard:09d}{suffix}.h5"
+        return self.dir / "shards" / shard_folder(shard) / f"shard-{shard:09d}{suffix}.h5"
 
     def shard_rows(self, shard: int) -> range:
         """Return the records of a shard, counted from 0 over the run."""
@@ -129,38 +124,46 @@ class Run:
         return {shard for shard in found if shard < self.num_shards}
 
     def is_complete(self) -> bool:
-        """Tell whether every shard is there; stops at the first folder that lacks one."""
-        for start in range(0, self.num_shards, SHARDS_PER_FOLDER):
+        """Tell whether every shard is there; stops at the first folder that lacks one, the last one first."""
+        for start in reversed(range(0, self.num_shards, SHARDS_PER_FOLDER)):
             folder = self.shard_path(start).parent
             wanted = range(start, min(start + SHARDS_PER_FOLDER, self.num_shards))
             if not _shards_in(folder).issuperset(wanted):
                 return False
         return True
 
-    @cached_property
-    def _manifest(self) -> pq.ParquetFile:
-        return pq.ParquetFile(self.manifest_path)
-
     def shard_records(self, shard: int) -> Records:
-        """Read the records of one shard from the manifest: one row group.
+        """Read the records of one shard from the manifest.
 
         Raises:
             RunError: the manifest is damaged.
             StorageError: the storage under it failed.
         """
-        with _reading(self.manifest_path):
-            return records_from_table(self._manifest.read_row_group(shard))
+        with reading_manifest(self.manifest_path) as manifest:
+            return records_from_table(manifest.read(self.shard_rows(shard)))
+
+    def shard_image_ids(self, shard: int) -> list[str]:
+        """Read the ids of one shard's records from the manifest; raises what `shard_records` does."""
+        return self._read_ids(self.shard_rows(shard))
 
     def image_ids(self) -> list[str]:
         """Read the ids of all records from the manifest; raises what `shard_records` does."""
-        with _reading(self.manifest_path):
-            ids: list[str] = pq.read_table(self.manifest_path, columns=["image_id"])["image_id"].to_pylist()
-            return ids
+        return self._read_ids(range(self.num_records))
+
+    def labels(self) -> np.ndarray[Any, np.dtype[np.integer[Any]]]:
+        """Read the labels of all records, as `Records` has them; raises what `shard_records` does."""
+        with reading_manifest(self.manifest_path) as manifest:
+            return labels_from_table(manifest.read(range(self.num_records), ["label"]))
 
     def records(self) -> Records:
         """Read all records from the manifest; raises what `shard_records` does."""
-        with _reading(self.manifest_path):
-            return records_from_table(pq.read_table(self.manifest_path))
+        with reading_manifest(self.manifest_path) as manifest:
+            return records_from_table(manifest.read(range(self.num_records)))
+
+    def _read_ids(self, rows: range) -> list[str]:
+        with reading_manifest(self.manifest_path) as manifest:
+            ids: list[str] = manifest.read(rows, ["image_id"])["image_id"].to_pylist()
+            return ids
 
 
 def run_to_dict(run: Run) -> dict[str, Any]:
@@ -169,14 +172,14 @@ def run_to_dict(run: Run) -> dict[str, Any]:
         "schema": SCHEMA,
         "run_id": run.run_id,
         "created": run.created,
-        "model": {"path": str(run.model_path), "sha256": run.inspection.model_sha256},
+        "model": {"path": location_text(run.model_path), "sha256": run.inspection.model_sha256},
         "spec": spec_to_dict(run.spec),
         "request": request_to_dict(run.request),
         "inspection": inspection_to_dict(run.inspection),
-        "images": {**asdict(run.images), "dirs": [str(one) for one in run.images.dirs]},
+        "images": {**asdict(run.images), "dirs": [location_text(one) for one in run.images.dirs]},
         "metadata": {
             **asdict(run.metadata),
-            "path": str(run.metadata.path),
+            "path": location_text(run.metadata.path),
             "label_columns": list(run.metadata.label_columns),
         },
         "counts": {"records": run.num_records, "shards": run.num_shards},
@@ -191,6 +194,7 @@ def read_run(run_dir: Path) -> Run:
 
     Raises:
         RunError: the directory is not there, is no run, or is of a newer camshard.
+        SettingsError: it names what lies at URLs that are not read.
         StorageError: the storage under it failed.
     """
     path = run_dir / "run.json"
@@ -218,13 +222,13 @@ def _run_from_dict(run_dir: Path, document: dict[str, Any]) -> Run:
     return Run(
         dir=run_dir.absolute(),
         run_id=document["run_id"],
-        model_path=Path(document["model"]["path"]),
+        model_path=parse_location(document["model"]["path"]),
         spec=spec_from_dict(document["spec"], str(run_dir / "run.json")),
         request=request_from_dict(document["request"]),
         inspection=inspection_from_dict(document["inspection"]),
-        images=ImageSource(**{**images, "dirs": tuple(map(Path, images["dirs"]))}),
+        images=ImageSource(**{**images, "dirs": tuple(map(parse_location, images["dirs"]))}),
         metadata=MetadataSource(
-            Path(metadata["path"]),
+            parse_location(metadata["path"]),
             metadata["id_column"],
             tuple(metadata["label_columns"]),
             metadata["group_column"],
@@ -237,18 +241,9 @@ def _run_from_dict(run_dir: Path, document: dict[str, Any]) -> Run:
     )
 
 
-@contextmanager
-def _reading(manifest_path: Path) -> Iterator[None]:
-    try:
-        with _ONE_READER:  # a Parquet file that several threads read at once fails
-            yield
-    except (OSError, pa.ArrowException) as error:
-        if getattr(error, "errno", None):  # of the file system; pyarrow says without one what is damaged
-            raise StorageError(f"{manifest_path}: reading failed: {error}.") from error
-        raise RunError(
-            f"{manifest_path}: cannot be read: {error}. Give the command that began the run again: it "
-            "writes the manifest anew, and published shards stay."
-        ) from error
+def shard_folder(shard: int) -> str:
+    """Return the name of the folder that a shard lies in."""
+    return f"{shard // SHARDS_PER_FOLDER:05d}"
 
 
 def parse_shard_name(name: str) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from shared.errors import SettingsError
+from shared.locations import Location, parse_location, without_secrets
 
 TOML_PATH = Path("camshard.toml")
 TOLD_ALL = "CAMSHARD_TOLD_ALL"  # set by who starts a worker: its environment says all that was asked for
@@ -30,7 +31,8 @@ def _join(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+Place = Annotated[Location, NoDecode, PlainValidator(parse_location)]
+Places = Annotated[tuple[Place, ...], NoDecode, BeforeValidator(_split)]
 Text = Annotated[str, NoDecode, BeforeValidator(_join)]
 
 
@@ -47,7 +49,7 @@ class Settings(BaseSettings):
     )
 
     # metadata
-    metadata: Path | None = Field(None, description="Metadata CSV: one row an image.")
+    metadata: Place | None = Field(None, description="Metadata CSV, or its URL: one row an image.")
     id_column: str = Field("image_id", description="Column of the image ids.")
     label_column: str | None = Field(
         None, description="Column of the labels. Default: dx, where the CSV has it."
@@ -68,7 +70,9 @@ class Settings(BaseSettings):
         None, pattern="^first$", description="first: keep the first row of an id that comes twice."
     )
     # images
-    images: Paths = Field((), description="Image folder, searched one level deep; may be repeated.")
+    images: Places = Field(
+        (), description="Image folder, or its URL, s3://…; searched one level deep; may be repeated."
+    )
     pattern: str | None = Field(
         None, description="File name of an image, {image_id}_crop.tif. Default: id + .jpg .jpeg .png."
     )
@@ -76,7 +80,7 @@ class Settings(BaseSettings):
     follow_links: bool = Field(False, description="Accept links that lead out of the image folder.")
     max_pixels: int = Field(100_000_000, ge=1, description="Largest image that is decoded, in pixels.")
     # model
-    model: Path | None = Field(None, description="Keras model: .keras, .h5 or .hdf5.")
+    model: Place | None = Field(None, description="Keras model, or its URL: .keras, .h5 or .hdf5.")
     spec: Path | None = Field(None, description="Model spec. Default: the .toml beside the model.")
     task: str | None = Field(None, description="binary, multiclass or multilabel.")
     classes: Names = Field((), description="Class names in the order of the model's outputs.")
@@ -130,8 +134,12 @@ class Settings(BaseSettings):
     gpus: str | None = Field(None, description="all, none, or device numbers: 0,1. Default: all.")
     batch_size: int | None = Field(None, ge=1, description="Images a batch. Default: 16 on CPUs, 64 on GPUs.")
     read_threads: int | None = Field(
-        None, ge=1, le=256, description="Threads that read images. Default: by cores."
+        None, ge=1, le=256, description="Threads that read images. Default: by cores; more for URLs."
     )
+    cache_dir: Path | None = Field(
+        None, description="Folder of copies of what URLs name. Default: camshard in the user's cache folder."
+    )
+    cache_size: float = Field(10.0, ge=0, description="Largest size of that folder in GB; 0: no copies.")
     trust_model: bool = Field(
         False, description="Let models run code of their own: Lambda and custom layers, adapters."
     )
@@ -146,7 +154,7 @@ class Settings(BaseSettings):
     runs_root: Path | None = Field(
         None, description="Workers touch only run directories below this. Default: where they start."
     )
-    map: Names = Field((), description="OLD=NEW path prefixes, where this machine mounts otherwise.")
+    map: Names = Field((), description="OLD=NEW beginnings of paths and URLs, where this machine differs.")
     # broker
     broker: str | None = Field(None, description="Broker URL, redis://user:password@host:6379/0.")
     broker_file: Path | None = Field(
@@ -194,6 +202,8 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{TOML_PATH}: {name!r} is no option; `camshard run --help` lists them"
     received = (
-        "a value that is not shown: it may hold a password" if name == "broker" else repr(error["input"])
+        "a value that is not shown: it may hold a password"
+        if name == "broker"
+        else without_secrets(repr(error["input"]))
     )
     return f"{flag_of(name)}: {error['msg']}, received {received}"

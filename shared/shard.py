@@ -23,6 +23,8 @@ from shared.run import Run
 from shared.shard_layout import SCHEMA, attribution_name, create_layout
 from shared.status import Status
 
+_HELD_BYTES = 16_000_000  # of attributions, before rows go into the file: fewer calls, compressed once
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -46,6 +48,32 @@ class Rows:
     targets: NDArray[np.int16]
     attributions: dict[tuple[str, str], NDArray[np.float32]]
     features: NDArray[np.float32] | None = None
+
+
+def join_rows(parts: list[Rows]) -> Rows:
+    """Return rows that follow each other as one."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def join(name: str) -> Any:
+        return np.concatenate([getattr(one, name) for one in parts])
+
+    return Rows(
+        statuses=join("statuses"),
+        errors=[error for one in parts for error in one.errors],
+        logits=join("logits"),
+        probabilities=join("probabilities"),
+        predictions=join("predictions"),
+        targets=join("targets"),
+        attributions={
+            pair: np.concatenate([one.attributions[pair] for one in parts]) for pair in parts[0].attributions
+        },
+        features=None if parts[0].features is None else join("features"),
+    )
+
+
+def _attribution_bytes(rows: Rows) -> int:
+    return sum(values.nbytes for values in rows.attributions.values())
 
 
 @dataclass(frozen=True)
@@ -85,6 +113,8 @@ class ShardWriter:
         self._final_path = run.shard_path(shard, revision)
         self._path = run.new_building_path(self._final_path.name)
         self._written = np.zeros(len(records), bool)
+        self._held: list[Rows] = []
+        self._held_start = 0
         self.rows_failed = 0
         self._seconds = 0.0
         self._file: Any = None
@@ -98,13 +128,25 @@ class ShardWriter:
             raise
 
     def write(self, start: int, rows: Rows) -> None:
-        """Write the rows from the shard's row `start` on.
+        """Take the rows from the shard's row `start` on; several calls' go into the file together.
 
         Raises:
             StorageError: the file cannot be written.
         """
+        if start != self._held_start + sum(len(one.errors) for one in self._held):
+            self._write_held()
+        if not self._held:
+            self._held_start = start
+        self._held.append(rows)
+        if sum(map(_attribution_bytes, self._held)) >= _HELD_BYTES:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        if not self._held:
+            return
         began = time.perf_counter()
-        part = slice(start, start + len(rows.errors))
+        rows, self._held = join_rows(self._held), []
+        part = slice(self._held_start, self._held_start + len(rows.errors))
         with _storage_trouble(self._path):
             file = self._file
             file["status"][part] = rows.statuses
@@ -128,6 +170,7 @@ class ShardWriter:
             ShardError: rows are missing.
             StorageError: the file cannot be written or published.
         """
+        self._write_held()
         if not self._written.all():
             missing = np.flatnonzero(~self._written)
             raise ShardError(

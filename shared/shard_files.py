@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import StorageError
-from shared.run import Run, parse_shard_name
+from shared.run import Run, parse_shard_name, shard_folder
 
 
 @dataclass(frozen=True, order=True)
@@ -39,19 +39,19 @@ def find_shard_files(run: Run) -> list[ShardFile]:
     try:
         for folder in sorted((run.dir / "shards").glob("[0-9]*/")):
             with os.scandir(folder) as entries:
-                found += [file for entry in entries if (file := _shard_file(run, entry))]
+                found += [file for entry in entries if (file := _shard_file(run, folder, entry))]
     except OSError as error:
         raise StorageError(f"{run.dir / 'shards'}: reading failed: {error.strerror}.") from error
-    return sorted(found)
+    return sorted(found, key=lambda one: (one.shard, one.revision))
 
 
-def _shard_file(run: Run, entry: os.DirEntry[str]) -> ShardFile | None:
+def _shard_file(run: Run, folder: Path, entry: os.DirEntry[str]) -> ShardFile | None:
     """Return the shard file of a folder's entry; a link that leads nowhere is none."""
     numbers = parse_shard_name(entry.name)
-    if not numbers or numbers[0] >= run.num_shards or run.shard_path(*numbers) != Path(entry.path):
+    if not numbers or numbers[0] >= run.num_shards or shard_folder(numbers[0]) != folder.name:
         return None
     try:
-        return ShardFile(*numbers, Path(entry.path), entry.stat().st_size)
+        return ShardFile(*numbers, folder / entry.name, entry.stat().st_size)
     except FileNotFoundError:
         return None
 

@@ -14,10 +14,15 @@ from shared.errors import RunError
 from shared.places import Places
 from shared.records import METADATA_PREFIX, free_name
 from shared.run import Run
+from shared.shard_facts import ShardFacts, facts_from_json, facts_to_json
 
 SCHEMA = 1
 _KEY = b"camshard"
+_FACTS_KEY = b"camshard_shard_facts"
 _VARIABLES = ("prediction", "probability", "logit", "target", "status", "error")
+
+# missing or damaged alike: not there
+_NO_TABLE = (OSError, pa.ArrowException, KeyError, ValueError, TypeError)
 
 Digests = dict[str, tuple[int, str]]  # of shard files by name: size in bytes, SHA-256
 
@@ -61,11 +66,11 @@ def result_columns(names: Iterable[str], run: Run) -> list[str]:
     return [name for name in names if name not in hidden]
 
 
-def write_table(path: Path, table: pa.Table, run: Run, digests: Digests) -> None:
-    """Write the table, and in its footer of which files it was made; raises OSError."""
+def write_table(path: Path, table: pa.Table, run: Run, digests: Digests, facts: list[ShardFacts]) -> None:
+    """Write the table, and in its footer of which files it was made and their facts; raises OSError."""
     about = {"schema": SCHEMA, "run_id": run.run_id, "shards": digests}
     pq.write_table(
-        table.replace_schema_metadata({_KEY: json.dumps(about)}),
+        table.replace_schema_metadata({_KEY: json.dumps(about), _FACTS_KEY: facts_to_json(facts)}),
         path,
         compression="zstd",
         write_page_checksum=True,
@@ -79,22 +84,28 @@ def read_digests(run: Run) -> Digests | None:
         RunError: the table was written by a newer camshard.
     """
     try:
-        about = json.loads((pq.read_metadata(run.table_path).metadata or {})[_KEY])
+        about = json.loads(_footer(run)[_KEY])
         if about["schema"] > SCHEMA:
             raise RunError(
                 f"{run.table_path}: schema {about['schema']} is newer than this camshard reads ({SCHEMA}). "
                 "Upgrade camshard, or move the file away: it is made from the shards."
             )
         digests = {name: (int(size), str(digest)) for name, (size, digest) in about["shards"].items()}
-    except (
-        OSError,
-        pa.ArrowException,
-        KeyError,
-        ValueError,
-        TypeError,
-    ):  # missing or damaged alike: not there
+    except _NO_TABLE:
         return None
     return digests if about["run_id"] == run.run_id else None
+
+
+def read_table_facts(run: Run) -> list[ShardFacts] | None:
+    """Return the facts of all shards as table.parquet has them; None where it has none."""
+    try:
+        return facts_from_json(_footer(run)[_FACTS_KEY])
+    except _NO_TABLE:
+        return None
+
+
+def _footer(run: Run) -> dict[bytes, bytes]:
+    return pq.read_metadata(run.table_path).metadata or {}
 
 
 def _by_class(run: Run, name: str, values: NDArray[Any]) -> dict[str, Any]:

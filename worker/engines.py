@@ -2,10 +2,12 @@
 
 import logging
 from collections import OrderedDict
+from pathlib import Path
 
 import keras
 
 from shared.errors import DeviceMemoryError, ModelError
+from shared.file_cache import FileCache, local_copy
 from shared.model_source import ModelSource, file_sha256
 from shared.run import LAYERS_FILE, Run
 from shared.settings import Settings
@@ -32,6 +34,7 @@ class Engines:
         self._paths = paths
         self._reader = reader
         self._turns = turns
+        self._cache = FileCache.from_settings(settings)
         self._has_gpu = prepare_tensorflow()
         self._batch_size = settings.batch_size or (_BATCH_SIZE_GPU if self._has_gpu else _BATCH_SIZE_CPU)
         self._model: LoadedModel | None = None
@@ -77,7 +80,12 @@ class Engines:
         return engine
 
     def _model_for(self, run: Run) -> LoadedModel:
-        path = self._paths.here(run.model_path)
+        with local_copy(self._paths.here(run.model_path), self._cache) as path:
+            if path is None:
+                raise ModelError(f"{run.model_path}: no such model file (any more).")
+            return self._model_in(path, run)
+
+    def _model_in(self, path: Path, run: Run) -> LoadedModel:
         if file_sha256(path) != run.inspection.model_sha256:
             raise ModelError(
                 f"{path}: the model file has changed since run {run.run_id} was planned. "

@@ -1,6 +1,7 @@
 """One worker process per place, supervised: started again when it ends, and all of them ended together."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -50,6 +51,7 @@ class Workers:
         self._environment = environment
         self._folder = folder
         self._log_path = log_path
+        self._token = secrets.token_hex(3)  # containers of one host may have the same process ids
         self._children = [self._start(place) for place in places]
 
     def supervise(self) -> None:
@@ -71,11 +73,14 @@ class Workers:
         """Tell whether any worker still runs."""
         return any(child.process.poll() is None for child in self._children)
 
-    def drain(self) -> None:
-        """Ask the workers to finish the shards they are at and end (Celery's warm shutdown)."""
+    def finish(self, grace_s: float) -> None:
+        """Let the workers finish the shards they are at, and end (Celery's warm shutdown), for a while."""
         for child in self._children:
             if child.process.poll() is None:
                 child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + grace_s
+        while self.alive() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def stop(self) -> None:
         """End all workers at once; the messages they hold go back to the queue."""
@@ -108,10 +113,10 @@ class Workers:
                 give_back(make_app(self._environment["CAMSHARD_BROKER"]), tags)
 
     def _start(self, place: Place, restarts: int = 0) -> _Child:
-        name = f"{place.name}-{os.getpid()}-{socket.gethostname()}"  # no other launcher gives it
+        name = f"{place.name}-{self._token}-{socket.gethostname()}"
         output = self._log_path.open("ab") if self._log_path else None
         try:
-            command = [sys.executable, "-P", "-m", "worker", "--hostname", f"{place.name}-{os.getpid()}@%h"]
+            command = [sys.executable, "-P", "-m", "worker", "--hostname", f"{place.name}-{self._token}@%h"]
             told = {"CAMSHARD_WORKER_NAME": name, "CAMSHARD_STATES": str(self._folder)}
             env = _environment_without_settings() | self._environment | place.environment | told
             process = start_child(command, env, output.fileno() if output else None)

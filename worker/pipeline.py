@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from shared.locations import Location, parse_location
 from shared.messages import ShardTask
 from shared.records import Records
 from shared.run import Run
@@ -40,7 +40,7 @@ class Engine:
     explainer: Explain
     adapter: Adapter | None
     reader: ImageReader
-    here: Callable[[Path], Path]  # a path of the run → where this machine has it
+    here: Callable[[Location], Location]  # a path or URL of the run → where this machine has it
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,8 @@ def make_shard(
                 turn.computed()
         writes.finish()
         timings = clock.timings()
-        return Made(shard.publish(timings), shard.rows_failed, timings)
+        published = shard.publish(timings)
+        return Made(published, shard.rows_failed, timings)
 
 
 class _Writes:
@@ -159,9 +160,10 @@ def _next(batches: Iterator[ImageBatch], clock: _Clock) -> ImageBatch | None:
 
 
 def _image_job(run: Run, records: Records, engine: Engine) -> ImageJob:
+    paths = [path if path is None else engine.here(parse_location(path)) for path in records.image_paths]
     return ImageJob(
         image_ids=records.image_ids,
-        paths=[engine.here(Path(path)) if path is not None else None for path in records.image_paths],
+        paths=paths,
         spec=run.spec.input,
         max_pixels=run.images.max_pixels,
         batch_size=engine.explainer.batch_size,

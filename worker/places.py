@@ -27,7 +27,7 @@ class Place:
         """What keeps a worker's TensorFlow, and its reading threads, to this place."""
         cores = str(self.cores)
         if self.gpu is not None:
-            return {"CAMSHARD_CORES": cores, "CUDA_VISIBLE_DEVICES": self.gpu}
+            return {"CAMSHARD_CORES": cores, "CAMSHARD_GPU": self.gpu, "CUDA_VISIBLE_DEVICES": self.gpu}
         return {
             "CAMSHARD_CORES": cores,
             "CUDA_VISIBLE_DEVICES": "-1",

@@ -7,6 +7,8 @@ from functools import cache
 
 from shared.errors import MissingExtraError
 
+_FETCHING_THREADS = 32
+
 
 def require_tensorflow() -> None:
     """Check that TensorFlow is there, and silence its start-up chatter.
@@ -40,6 +42,24 @@ def load_tensorflow() -> None:
         os.close(saved)
 
 
+def load_for_place() -> None:
+    """Import TensorFlow, and see that it has the GPU that this process was started for.
+
+    Raises:
+        MissingExtraError: TensorFlow is not installed, or is none for GPUs, or finds no driver.
+    """
+    load_tensorflow()
+    import tensorflow as tf
+
+    wanted = os.environ.get("CAMSHARD_GPU")
+    if wanted is not None and not tf.config.list_physical_devices("GPU"):
+        raise MissingExtraError(
+            f"TensorFlow sees no GPU, and this worker was started for GPU {wanted}. Install it with "
+            "`pip install 'camshard[gpu]'`, see whether `nvidia-smi` finds the driver, or compute on CPUs "
+            "with --gpus none."
+        )
+
+
 def available_cores() -> int:
     """Return the cores that this process may run on, as Slurm, taskset and container CPU sets leave them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -52,6 +72,11 @@ def reading_threads() -> int:
     """
     share = int(os.environ.get("CAMSHARD_CORES") or available_cores())
     return min(share, 32) + 2
+
+
+def fetching_threads() -> int:
+    """Return how many threads read images at URLs unless told: most of them wait for the server."""
+    return max(_FETCHING_THREADS, reading_threads())
 
 
 @cache

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from shared.file_cache import FileCache
 from shared.images import ImageError, prepare_image
+from shared.locations import Location, Url
 from shared.model_spec import InputSpec
 from shared.status import Status
 from worker.turns import BATCHES_AHEAD
@@ -46,21 +47,29 @@ class ImageJob:
     """Which images to read and how.
 
     Attributes:
-        paths: absolute paths, None where planning found no file.
+        paths: absolute paths or URLs, None where planning found no file.
     """
 
     image_ids: list[str]
-    paths: list[Path | None]
+    paths: list[Location | None]
     spec: InputSpec
     max_pixels: int
     batch_size: int
 
 
 class ImageReader:
-    """Threads that outlive a shard."""
+    """Threads that outlive a shard.
 
-    def __init__(self, threads: int):
+    Args:
+        threads: how many read files.
+        fetching_threads: how many read where images are at URLs; as many unless said.
+        cache: where what URLs name is kept.
+    """
+
+    def __init__(self, threads: int, fetching_threads: int | None = None, cache: FileCache | None = None):
         self._pool = ThreadPoolExecutor(threads, "reader")
+        self._fetching_pool = ThreadPoolExecutor(fetching_threads or threads, "fetcher")
+        self._cache = cache
 
     @contextmanager
     def read(self, job: ImageJob) -> Iterator[Iterator[ImageBatch]]:
@@ -69,7 +78,8 @@ class ImageReader:
         The iterator raises StorageError where the storage under an image failed. What is not read when the
         block ends is left unread.
         """
-        batches = _Batches(self._pool, job)
+        fetches = any(isinstance(path, Url) for path in job.paths)
+        batches = _Batches(self._fetching_pool if fetches else self._pool, job, self._cache)
         try:
             yield batches
         finally:
@@ -79,9 +89,10 @@ class ImageReader:
 class _Batches(Iterator[ImageBatch]):
     """Some batches ahead of who takes them are being read."""
 
-    def __init__(self, pool: ThreadPoolExecutor, job: ImageJob):
+    def __init__(self, pool: ThreadPoolExecutor, job: ImageJob, cache: FileCache | None):
         self._pool = pool
         self._job = job
+        self._cache = cache
         self._starts = iter(range(0, len(job.paths), job.batch_size))
         self._waiting: deque[tuple[int, list[Future[_Prepared]]]] = deque()
         for _ in range(BATCHES_AHEAD):
@@ -102,10 +113,11 @@ class _Batches(Iterator[ImageBatch]):
         start = next(self._starts, None)
         if start is not None:
             rows = range(start, min(start + self._job.batch_size, len(self._job.paths)))
-            self._waiting.append((start, [self._pool.submit(_prepare, self._job, row) for row in rows]))
+            futures = [self._pool.submit(_prepare, self._job, row, self._cache) for row in rows]
+            self._waiting.append((start, futures))
 
 
-def _prepare(job: ImageJob, row: int) -> _Prepared:
+def _prepare(job: ImageJob, row: int, cache: FileCache | None) -> _Prepared:
     began = time.perf_counter()
     path = job.paths[row]
     try:
@@ -113,7 +125,7 @@ def _prepare(job: ImageJob, row: int) -> _Prepared:
             raise ImageError(
                 Status.MISSING, f"{job.image_ids[row]}: no file of this image was in the image folders."
             )
-        return prepare_image(path, job.spec, job.max_pixels), time.perf_counter() - began
+        return prepare_image(path, job.spec, job.max_pixels, cache), time.perf_counter() - began
     except ImageError as error:
         return error, time.perf_counter() - began
 

@@ -10,6 +10,7 @@ from worker.launch import Workers, local_workers
 from worker.process import require_tensorflow
 
 _SUPERVISE_EVERY_S = 1.0
+_GRACE_OF_THE_IDLE_S = 10.0  # when their run is complete; without a broker Celery would not end by itself
 
 Beside = Callable[[Workers], AbstractContextManager[object]]
 
@@ -34,21 +35,16 @@ def serve(
     require_tensorflow()
     root = settings.runs_root or Path.cwd()
     with local_workers(settings, broker_url, root, None) as workers, beside(workers):
+        grace_s = min(settings.grace, _GRACE_OF_THE_IDLE_S)
         try:
             while not ended():
                 workers.supervise()
                 time.sleep(_SUPERVISE_EVERY_S)
         except KeyboardInterrupt:
+            grace_s = settings.grace
             print(
                 f"finishing the shards at work, for at most {settings.grace:.0f} s; "
                 "interrupt again to stop at once",
                 flush=True,
             )
-        _drain(workers, settings.grace)
-
-
-def _drain(workers: Workers, grace_s: float) -> None:
-    workers.drain()
-    deadline = time.monotonic() + grace_s
-    while workers.alive() and time.monotonic() < deadline:
-        time.sleep(0.1)
+        workers.finish(grace_s)

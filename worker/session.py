@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from shared.errors import DeviceMemoryError, MessageError, OutOfReachError, RunError
+from shared.file_cache import FileCache
 from shared.messages import ShardTask
 from shared.records import Records
 from shared.run import Run, read_run
@@ -16,7 +17,7 @@ from shared.shard import remove_abandoned
 from worker.heart import Heart, this_heart
 from worker.path_map import parse_path_map
 from worker.pipeline import Engine, Made, make_shard
-from worker.process import load_tensorflow, reading_threads
+from worker.process import fetching_threads, load_tensorflow, reading_threads
 from worker.reader import ImageReader
 from worker.turns import TURNS, Turns
 
@@ -55,7 +56,7 @@ class Session:
             StorageError: the storage under it failed.
         """
         run_dir = self._paths.here(task.run)
-        if not run_dir.resolve().is_relative_to(self._root):
+        if not isinstance(run_dir, Path) or not run_dir.resolve().is_relative_to(self._root):
             raise OutOfReachError(
                 f"run {run_dir} is not below {self._root}, where this worker may work. "
                 "Start the worker there, or with --runs-root."
@@ -113,7 +114,11 @@ def this_session() -> Session:
     from worker.engines import Engines
 
     settings = load_settings({})
-    reader = ImageReader(settings.read_threads or reading_threads())
+    reader = ImageReader(
+        settings.read_threads or reading_threads(),
+        settings.read_threads or fetching_threads(),
+        FileCache.from_settings(settings),
+    )
     engines = Engines(settings, parse_path_map(settings.map), reader, TURNS)
     return Session(settings, engines, this_heart())
 

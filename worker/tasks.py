@@ -19,7 +19,7 @@ from shared.errors import CamshardError, OutOfReachError, StorageError
 from shared.finish import finish_run
 from shared.messages import ShardTask, task_from_message
 from shared.run import Run
-from worker.session import Session, this_session
+from worker.session import Session
 
 log = logging.getLogger(__name__)
 _MAX_RETRIES = 30
@@ -27,13 +27,13 @@ _LONGEST_STORAGE_WAIT_S = 60  # so half an hour of trouble
 _LONGEST_REACH_WAIT_S = 8  # another worker may be free at once
 
 
-def register(app: Celery, session: Callable[[], Session] | None = None) -> None:
+def register(app: Celery, session: Callable[[], Session]) -> None:
     """Add the task to a worker's app; the session is opened with the first message."""
 
     def explain_shard(self: Task, message: dict[str, Any]) -> str:
         try:
             task = task_from_message(message)
-            return _make((session or this_session)(), task)
+            return _make(session(), task)
         except (StorageError, OutOfReachError) as error:
             raise _later(self, task, error) from error
 

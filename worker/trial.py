@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from shared.images import ImageError, read_image, resize_image, scale_pixels
+from shared.locations import parse_location
 from shared.model_spec import INTERPOLATIONS, SCALES, ModelSpec
 from shared.records import Records
 from shared.request import ExplainRequest, Targets
@@ -65,7 +65,7 @@ def _readable(records: Records, channels: int, max_pixels: int) -> tuple[list[np
     failure: ImageError | None = None
     for place, path in enumerate(records.image_paths):
         try:
-            pixels.append(read_image(Path(str(path)), channels, max_pixels))
+            pixels.append(read_image(parse_location(path), channels, max_pixels))
             kept.append(place)
         except ImageError as error:
             failure = error

@@ -3,7 +3,6 @@
 import itertools
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from camshard.overlay import Floats, Pixels, draw_overlay
 from camshard.selection import choose_attribution, class_index, default_target
 from shared.errors import RequestError
 from shared.images import read_image
+from shared.locations import parse_location
 from shared.methods import METHODS
 from shared.run import Run
 from shared.status import Status
@@ -76,7 +76,7 @@ def read_image_of(row: Row, run: Run) -> Pixels:
     """Read a row's image; raises Undrawable where there is none, ImageError where it cannot be read."""
     if row.image_path is None:
         raise Undrawable("there was no file of this image when the run was planned.")
-    return read_image(Path(row.image_path), run.spec.input.channels, run.images.max_pixels)
+    return read_image(parse_location(row.image_path), run.spec.input.channels, run.images.max_pixels)
 
 
 def choose_panels(run: Run, request: ExportRequest) -> list[Panel]:

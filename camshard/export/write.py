@@ -130,7 +130,7 @@ def _check_sources(path: Path, run: Run) -> None:
     """Raise SettingsError where an export would be written over what the run was made from."""
     resolved = path.resolve()
     sources = [run.metadata.path, run.model_path, *run.images.dirs]
-    if resolved in {one.resolve() for one in sources}:
+    if resolved in {one.resolve() for one in sources if isinstance(one, Path)}:
         raise SettingsError(f"--out {path}: the run was made from it. Name another place.")
 
 

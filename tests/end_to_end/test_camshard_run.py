@@ -20,6 +20,8 @@ from oracle import expected_results
 
 from camshard.results import open_run
 from shared.finish import is_current
+from shared.heartbeat import Beat, read_beats
+from shared.run import read_run
 from shared.shard_files import find_shard_files
 from shared.table import read_digests
 
@@ -181,6 +183,24 @@ def test_ctrl_c_leaves_nothing_behind_and_the_same_command_goes_on(
     assert len(after) == 60
     assert {name: after[name] for name in finished} == finished
     assert open_run(tmp_path / "run").table["image_id"].is_unique
+
+
+def test_a_run_that_is_terminated_finishes_the_shards_at_work(
+    lesion_set: Path, small_model: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-P", "-m", "camshard", "run", *plan_arguments(lesion_set, small_model)]
+    command += ["--shard-size", "30", "--batch-size", "1", "--out", tmp_path / "run"]
+    process = subprocess.Popen(list(map(str, command)), cwd=tmp_path)
+    state = tmp_path / "run" / "state"
+    wait_until(lambda: any(beat.shards for beat in _beats(tmp_path / "run")))
+    process.terminate()
+    assert process.wait(60) == 130
+    assert len(_shard_times(tmp_path / "run")) >= 1, (state / "worker.log").read_text()
+    assert list((state / "building").iterdir()) == [] and list((state / "attempts").iterdir()) == []
+
+
+def _beats(run_dir: Path) -> list[Beat]:
+    return read_beats(read_run(run_dir)) if (run_dir / "run.json").exists() else []
 
 
 def test_killed_processes_cost_time_and_no_row(lesion_set: Path, small_model: Path, tmp_path: Path) -> None:

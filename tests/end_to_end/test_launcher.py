@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from commands import Camshard, plan_arguments, wait_until
 from prometheus_client.parser import text_string_to_metric_families
@@ -73,6 +74,16 @@ def test_workers_end_with_their_run_whichever_starts_first(
         assert secret not in (tmp_path / log).read_text()
 
 
+def test_a_gpu_that_tensorflow_does_not_see_is_no_reason_to_compute_on_cpus(
+    start: Start, broker: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    start("worker", "--gpus", "all", "--broker-file", "url", log="worker.txt")
+    wait_until(lambda: "has ended (exit code 1)" in (tmp_path / "worker.txt").read_text())
+    said = (tmp_path / "worker.txt").read_text()
+    assert "error: TensorFlow sees no GPU, and this worker was started for GPU 0." in said
+
+
 def test_metrics_say_what_the_runs_shards_say(
     camshard: Camshard, start: Start, broker: object, lesion_set: Path, small_model: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +109,38 @@ def test_metrics_say_what_the_runs_shards_say(
     assert 0 <= total(found, "camshard_worker_heartbeat_age_seconds") < 30
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
+
+
+def test_a_broker_that_is_killed_and_started_again_costs_no_shard_and_no_command(
+    start: Start, lesion_set: Path, small_model: Path, tmp_path: Path
+) -> None:
+    listen = ("broker", "--listen", f"127.0.0.1:{free_port('127.0.0.1')}", "--broker-file", "url")
+    first = start(*listen, log="first.txt")
+    worker = start("worker", "--gpus", "none", "--batch-size", 1, "--broker-file", "url", log="worker.txt")
+    plan = plan_arguments(lesion_set, small_model)
+    enqueue = start(
+        "enqueue",
+        *plan,
+        "--broker-file",
+        "url",
+        "--shard-size",
+        1,
+        "--out",
+        "run",
+        "--wait",
+        log="enqueue.txt",
+    )
+    shards = tmp_path / "run" / "shards"
+    wait_until(lambda: len(list(shards.glob("*/*.h5"))) >= 3)
+    (server,) = psutil.Process(first.pid).children()
+    first.kill()
+    first.wait()
+    server.wait(20)
+    start(*listen, log="second.txt")
+    assert enqueue.wait(120) == 0, (tmp_path / "enqueue.txt").read_text()
+    table = open_run(tmp_path / "run").table
+    assert table["image_id"].is_unique and len(table) == 60 and (table["status"] == 0).all()
+    assert worker.poll() is None, "the worker did not outlive the broker"
 
 
 def scrape(port: int) -> list[tuple[str, dict[str, str], float]]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from producer.bottleneck import Bottleneck, find_bottleneck, seconds_of
+from producer.bottleneck import Bottleneck, find_bottleneck
+from shared.shard_facts import ShardFacts
 
 
 @pytest.mark.parametrize(
@@ -16,12 +17,9 @@ from producer.bottleneck import Bottleneck, find_bottleneck, seconds_of
     ],
 )
 def test_what_the_model_waited_for_longest_bounds_the_run(shards, found) -> None:
-    assert find_bottleneck(shards) == found
+    facts = [ShardFacts(0, 100.0, 110.0, *seconds) for seconds in shards]
+    assert find_bottleneck(facts) == found
 
 
 def test_each_is_said_in_words_that_tell_what_to_do() -> None:
     assert str(Bottleneck.READING) == "reading images: add --read-threads or move the images nearer"
-
-
-def test_shards_that_say_nothing_of_waits_waited_for_nothing() -> None:
-    assert seconds_of({"seconds_computing": 2.5}) == (0.0, 0.0, 2.5)

@@ -144,7 +144,8 @@ def test_a_csv_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "image_id", ["../x", "/etc/passwd", "a/../b", "a/b/c", "a\\b", ".", "..", "/x", "a/"]
+    "image_id",
+    ["../x", "/etc/passwd", "a/../b", "a/b/c", "a\\b", ".", "..", "/x", "a/", "a//b", "./a", "a/."],
 )
 def test_ids_with_path_tricks_are_refused(csv_path: Path, image_id: str) -> None:
     with pytest.raises(MetadataError) as caught:
@@ -153,7 +154,8 @@ def test_ids_with_path_tricks_are_refused(csv_path: Path, image_id: str) -> None
 
 
 def test_an_id_may_name_the_folder_it_is_in(csv_path: Path) -> None:
-    assert ids_of(read(csv_path, "image_id\npart_1/a.b..c\n")) == ["part_1/a.b..c"]
+    text = "image_id\npart_1/a.b..c\n.a/..b\n"
+    assert ids_of(read(csv_path, text)) == ["part_1/a.b..c", ".a/..b"]
 
 
 @pytest.fixture

@@ -110,6 +110,14 @@ def test_the_run_id_is_the_same_in_another_process_and_another_folder(
     assert done.stdout.strip() == here.run.run_id
 
 
+def test_run_ids_stay_what_they_were_so_that_runs_of_earlier_versions_go_on(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert make_plan().run.run_id == "eeb75a8e953b"
+    monkeypatch.setattr("producer.plan._ROWS_AT_ONCE", 2)
+    assert make_plan().run.run_id == "eeb75a8e953b"
+
+
 @pytest.mark.parametrize(
     "differing",
     [

@@ -9,16 +9,21 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from made_up_results import publish_all, write_shard
 
-from producer.progress import AccuracyCheck, Watcher, progress_to_dict
+from producer.progress import AccuracyCheck, Watcher, has_ended, progress_to_dict
 from shared.attempts import begin_attempt, excuse_attempt, fail_attempt
 from shared.errors import ShardError
+from shared.finish import finish_run, is_current
 from shared.heartbeat import Beat, write_beat
 from shared.records import Records
 from shared.run import Run
 from shared.shard import Rows, ShardWriter, Timings
+from shared.shard_files import find_shard_files
 from shared.status import Status
+from shared.table import read_digests
 
 PublishShard = Callable[..., None]
 
@@ -139,8 +144,18 @@ def test_a_run_is_hopeless_once_all_that_is_missing_was_given_up(
     publish_shard(tiny_run, 0)
     for shard in (1, 2):
         assert not Watcher(tiny_run).look().hopeless
+        assert not has_ended(tiny_run)
         fail_attempt(tiny_run, begin_attempt(tiny_run, shard), "no", final=True)
     assert Watcher(tiny_run).look().hopeless
+    assert has_ended(tiny_run)
+
+
+def test_whether_a_run_has_ended_is_known_without_opening_its_shards(tiny_run: Run) -> None:
+    for shard in range(3):
+        assert not has_ended(tiny_run)
+        tiny_run.shard_path(shard).parent.mkdir(parents=True, exist_ok=True)
+        tiny_run.shard_path(shard).touch()
+    assert has_ended(tiny_run)
 
 
 def test_a_shard_whose_process_died_three_times_is_given_up_once_nobody_is_at_it(tiny_run: Run) -> None:
@@ -167,8 +182,49 @@ def test_each_shard_is_opened_once(
     publish_shard(tiny_run, 0)
     watcher = Watcher(tiny_run)
     watcher.look()
-    monkeypatch.setattr("producer.progress.read_attributes", lambda _: pytest.fail("opened again"))
+    monkeypatch.setattr("producer.progress.read_facts", lambda *_: pytest.fail("opened again"))
     assert watcher.look().rows_done == 2
+
+
+def test_the_shards_of_a_run_with_its_table_are_not_opened(
+    run_dir: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_all(run_dir)
+    before = Watcher(run_dir).look()
+    assert finish_run(run_dir)
+    monkeypatch.setattr("producer.progress.read_facts", lambda *_: pytest.fail("opened"))
+    assert Watcher(run_dir).look() == before
+    assert (before.complete, before.rows_failed) == (True, 1)
+
+
+def test_a_table_that_is_not_of_the_newest_files_is_not_believed(run_dir: Run) -> None:
+    publish_all(run_dir)
+    assert finish_run(run_dir)
+    with h5py.File(run_dir.shard_path(1), "r+") as file:
+        file.attrs["rows_failed"] = 2
+        file["more"] = np.zeros(1_000)
+    assert Watcher(run_dir).look().rows_failed == 2
+
+
+def test_a_shard_that_is_made_anew_counts_as_it_is_now(run_dir: Run) -> None:
+    publish_all(run_dir)
+    assert finish_run(run_dir)
+    run_dir.shard_path(1).unlink()
+    assert Watcher(run_dir).look().rows_done == 3
+    both = np.array([True, True])
+    write_shard(run_dir, 1, run_dir.shard_records(1), np.array([2, 3]), failed=both)
+    assert Watcher(run_dir).look().rows_failed == 2
+
+
+def test_a_table_that_tells_nothing_of_its_shards_is_left_aside(run_dir: Run) -> None:
+    """As versions before wrote it."""
+    publish_all(run_dir)
+    assert finish_run(run_dir)
+    table = pq.read_table(run_dir.table_path)
+    about = {b"camshard": table.schema.metadata[b"camshard"]}
+    pq.write_table(table.replace_schema_metadata(about), run_dir.table_path)
+    assert is_current(read_digests(run_dir), find_shard_files(run_dir))
+    assert Watcher(run_dir).look().rows_failed == 1
 
 
 def test_a_shard_of_another_run_is_refused(tiny_run: Run, publish_shard: PublishShard) -> None:
@@ -214,3 +270,15 @@ def test_unknown_labels_and_failed_rows_do_not_count_for_accuracy(
     publish_shard(run_dir, 1, labels=[-1, -1], predictions=[2, 2])
     assert check.warning() is None
     assert not check.warned
+
+
+def test_accuracy_is_counted_over_the_first_shards_alone(
+    run_dir: Run, publish_shard: PublishShard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.progress._COUNTED_SHARDS", 1)
+    check = AccuracyCheck(run_dir)
+    publish_shard(run_dir, 1, labels=[0, 0], predictions=[0, 0])
+    assert check.warning() is None
+    publish_shard(run_dir, 0, labels=[0, 0], predictions=[1, 1])
+    publish_shard(run_dir, 2, labels=[0], predictions=[1])
+    assert check.warning() is None

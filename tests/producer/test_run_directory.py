@@ -22,7 +22,6 @@ def test_a_run_directory_holds_the_plan(make_plan: MakePlan) -> None:
     run = write_run_dir(plan)
     assert read_run(run.dir) == plan.run
     manifest = pq.ParquetFile(run.manifest_path)
-    assert [manifest.metadata.row_group(one).num_rows for one in range(3)] == [2, 2, 1]
     assert manifest.read(["metadata_age"]).to_pydict() == {"metadata_age": [80.0, None, 7.5, 60.0, 50.0]}
     assert sorted(os.listdir(run.dir)) == ["manifest.parquet", "model.toml", "run.json"]
     document = json.loads((run.dir / "run.json").read_text())
@@ -130,7 +129,7 @@ def test_a_full_disk_is_said_and_leaves_no_run(
     def full(*_: object, **__: object) -> None:
         raise OSError("Error writing bytes to file: No space left on device")  # as pyarrow has it: no errno
 
-    monkeypatch.setattr(pq, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
     with pytest.raises(RunError, match="cannot be written: Error writing bytes .*No space left"):
         write_run_dir(plan)
     assert not (tmp_path / "out" / "run.json").exists()

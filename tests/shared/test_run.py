@@ -52,14 +52,16 @@ def test_published_shards_are_found_without_revisions_and_claims(tiny_run: Run) 
     assert not tiny_run.is_complete()
 
 
-def test_a_shard_reads_its_own_row_group(run_dir: Run) -> None:
+def test_a_shard_reads_its_own_records(run_dir: Run) -> None:
     records = run_dir.shard_records(1)
     assert records.image_ids == ["c", "d"]
     assert records.image_paths == [None, str(run_dir.images.dirs[0] / "d.jpg")]
     np.testing.assert_array_equal(records.labels, np.array([2, -1], np.int16))
     assert records.labels.dtype == np.int16
     assert records.metadata.to_pydict() == {"metadata_age": [5.0, 6.0], "metadata_sex": ["f", "m"]}
-    assert run_dir.records().image_ids == list("abcde")
+    assert run_dir.records().image_ids == run_dir.image_ids() == list("abcde")
+    assert run_dir.shard_image_ids(1) == ["c", "d"]
+    np.testing.assert_array_equal(run_dir.labels(), np.array([0, 1, 2, -1, 0], np.int16))
 
 
 def test_pyarrow_reads_the_manifest(run_dir: Run) -> None:

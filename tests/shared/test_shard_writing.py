@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from tiny_shards import TIMINGS, make_rows
 
@@ -25,6 +27,24 @@ def test_a_row_that_was_never_written_keeps_the_shard_from_being_published(
         with pytest.raises(ShardError, match="2 rows were never written, first 2"):
             writer.publish(TIMINGS)
     assert not tiny_run.shard_path(0).exists()
+
+
+@pytest.mark.parametrize("held_bytes", [0, 2_000, 16_000_000])
+def test_rows_of_several_batches_stand_in_order_however_many_are_held_together(
+    tiny_run: Run, five_records: Records, monkeypatch: pytest.MonkeyPatch, held_bytes: int
+) -> None:
+    monkeypatch.setattr("shared.shard._HELD_BYTES", held_bytes)
+    run = replace(tiny_run, shard_size=5)
+    with ShardWriter(run, 0, five_records) as writer:
+        for start in (0, 1, 3, 4, 2):  # the last ones apart
+            writer.write(start, make_rows(start, 1))
+        assert writer.publish(TIMINGS)
+    expected = make_rows(0, 5)
+    with h5py.File(run.shard_path(0)) as file:
+        np.testing.assert_array_equal(file["logit"][...], expected.logits)
+        np.testing.assert_array_equal(file["prediction"][...], expected.predictions)
+        for method in ("cam", "gradcam"):
+            np.testing.assert_array_equal(file[f"{method}__c2"][...], expected.attributions[method, "c2"])
 
 
 def test_leaving_without_publishing_leaves_nothing(tiny_run: Run, five_records: Records) -> None:

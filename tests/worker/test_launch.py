@@ -54,6 +54,7 @@ def test_a_worker_is_told_by_environment_what_it_needs():
         "CAMSHARD_TRUST_MODEL": "1",
         "CAMSHARD_MAP": "/a=/b,/c=/d",
         "CAMSHARD_LOG_FORMAT": "text",
+        "CAMSHARD_CACHE_SIZE": "10.0",
     }
 
 
@@ -64,6 +65,7 @@ def test_what_is_not_asked_for_is_not_told_and_least_of_all_trust():
         "CAMSHARD_RUNS_ROOT": "/runs",
         "CAMSHARD_TRUST_MODEL": "0",
         "CAMSHARD_LOG_FORMAT": "text",
+        "CAMSHARD_CACHE_SIZE": "10.0",
     }
 
 

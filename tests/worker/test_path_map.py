@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import SettingsError
+from shared.locations import parse_location
 from worker.path_map import parse_path_map
 
 
@@ -29,6 +30,16 @@ def test_without_pairs_paths_stay():
 
 @pytest.mark.parametrize("text", ["/data", "data=/mnt", "/data=mnt", "=/mnt", "/data="])
 def test_a_pair_of_anything_but_absolute_paths_is_refused(text):
-    with pytest.raises(SettingsError, match="OLD=NEW with absolute paths is wanted") as caught:
+    with pytest.raises(SettingsError, match="OLD=NEW with absolute paths or URLs is wanted") as caught:
         parse_path_map((text,))
     assert repr(text) in str(caught.value)
+
+
+def test_folders_at_urls_are_mapped_too() -> None:
+    paths = parse_path_map(("s3://data/ham=/fast/ham", "s3://data=gs://copy/data", "/old=s3://data/new"))
+    at = [
+        str(paths.here(parse_location(text)))
+        for text in ("s3://data/ham/a.jpg", "s3://data/b.jpg", "/old/c.jpg")
+    ]
+    assert at == ["/fast/ham/a.jpg", "gs://copy/data/b.jpg", "s3://data/new/c.jpg"]
+    assert str(paths.here(parse_location("s3://data2/a.jpg"))) == "s3://data2/a.jpg"

@@ -9,6 +9,7 @@ import pytest
 
 from shared.errors import StorageError
 from shared.images import prepare_image
+from shared.locations import Url
 from shared.model_spec import InputSpec
 from shared.status import Status
 from worker import reader
@@ -36,7 +37,7 @@ def prepare_by(monkeypatch) -> Callable[[Callable[[int], None]], None]:
     """Put something before the preparation of each image, called with its row."""
 
     def install(before: Callable[[int], None]) -> None:
-        def prepare(path, spec, max_pixels):
+        def prepare(path, spec, max_pixels, cache):
             before(row_of(path))
             return np.full((4, 4, 3), row_of(path), np.float32)
 
@@ -144,3 +145,15 @@ def test_a_reader_outlives_its_shards(paths):
     images = ImageReader(2)
     first, second = (read(images, job_of(paths)) for _ in range(2))
     assert (first[0].images == second[0].images).all() and first[0].images.any()
+
+
+def test_images_at_urls_are_read_by_threads_of_their_own(paths, prepare_by):
+    names: set[str] = set()
+    prepare_by(lambda row: names.add(threading.current_thread().name.partition("_")[0]))
+    images = ImageReader(1, fetching_threads=3)
+    assert len(read(images, job_of(paths))) > 0
+    assert names == {"reader"}
+    urls = [Url("s3", f"bucket/{path.name}") for path in paths]
+    batches = read(images, job_of(urls))
+    assert names == {"reader", "fetcher"}
+    assert batches[0].images[1, 0, 0, 0] == 1

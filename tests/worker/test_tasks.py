@@ -36,23 +36,26 @@ def run(tmp_path, image_dir):
 
 
 @pytest.fixture
-def session(tmp_path, monkeypatch) -> Session:
-    """The one session of this process, working below tmp_path/runs."""
+def session(tmp_path) -> Session:
+    """A session that works below tmp_path/runs."""
     (tmp_path / "runs").mkdir(exist_ok=True)
     settings, turns = Settings(runs_root=tmp_path / "runs", batch_size=4), Turns()
     engines = Engines(settings, parse_path_map(()), ImageReader(2), turns)
-    session = Session(settings, engines, Heart("worker", tmp_path / "states"), turns)
-    monkeypatch.setattr("worker.tasks.this_session", lambda: session)
-    return session
+    return Session(settings, engines, Heart("worker", tmp_path / "states"), turns)
 
 
-def explain(run, shard: int = 0):
+@pytest.fixture
+def explain(session):
     """Let Celery run the task in this process, its retries at once, and return what became of it."""
     app = make_app("memory://")
-    register(app)
-    ids = tuple(f"image{row}" for row in run.shard_rows(shard))
-    message = task_to_message(ShardTask(run.dir, run.run_id, shard, ids))
-    return app.tasks[TASK_NAME].apply(args=[message])
+    register(app, lambda: session)
+
+    def apply(run, shard: int = 0):
+        ids = tuple(f"image{row}" for row in run.shard_rows(shard))
+        message = task_to_message(ShardTask(run.dir, run.run_id, shard, ids))
+        return app.tasks[TASK_NAME].apply(args=[message])
+
+    return apply
 
 
 def failing(monkeypatch, session, errors: list[Exception]) -> None:
@@ -67,7 +70,7 @@ def failing(monkeypatch, session, errors: list[Exception]) -> None:
     monkeypatch.setattr(session, "make", fail)
 
 
-def test_the_last_shards_task_writes_table_and_index(run, session):
+def test_the_last_shards_task_writes_table_and_index(run, session, explain):
     explain(run, 1)
     assert not run.table_path.exists()
     explain(run, 0)
@@ -79,7 +82,7 @@ def test_the_last_shards_task_writes_table_and_index(run, session):
     assert run.table_path.exists() and run.index_path.exists()
 
 
-def test_a_table_of_a_newer_camshard_fails_no_task(run, session, caplog):
+def test_a_table_of_a_newer_camshard_fails_no_task(run, session, explain, caplog):
     explain(run, 1)
     about = json.dumps({"schema": 9, "run_id": run.run_id, "shards": {}})
     explain(run, 0)
@@ -88,7 +91,7 @@ def test_a_table_of_a_newer_camshard_fails_no_task(run, session, caplog):
     assert "schema 9 is newer" in caplog.text
 
 
-def test_a_table_that_cannot_be_written_fails_no_task(run, session, monkeypatch, caplog):
+def test_a_table_that_cannot_be_written_fails_no_task(run, session, explain, monkeypatch, caplog):
     monkeypatch.setattr("shared.finish.write_table", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     explain(run, 1)
     assert explain(run, 0).get() == "published"
@@ -96,14 +99,14 @@ def test_a_table_that_cannot_be_written_fails_no_task(run, session, monkeypatch,
     assert not run.table_path.exists() and run.index_path.exists()
 
 
-def test_a_task_publishes_its_shard_and_its_attempts_are_forgotten(run, session):
+def test_a_task_publishes_its_shard_and_its_attempts_are_forgotten(run, session, explain):
     assert explain(run).get() == "published"
     assert run.published_shards() == {0}
     assert read_attempts(run, 0) is None
     assert explain(run).get() == "was there"
 
 
-def test_storage_trouble_is_tried_again_until_it_has_passed(run, session, monkeypatch):
+def test_storage_trouble_is_tried_again_until_it_has_passed(run, session, explain, monkeypatch):
     trouble = [StorageError("the folder is not mounted") for _ in range(2 * MAX_ATTEMPTS)]
     failing(monkeypatch, session, trouble)
     explain(run)
@@ -112,7 +115,7 @@ def test_storage_trouble_is_tried_again_until_it_has_passed(run, session, monkey
 
 
 def test_while_storage_is_in_trouble_the_run_directory_has_the_reason_and_nothing_is_given_up(
-    run, session, monkeypatch
+    run, session, explain, monkeypatch
 ):
     failing(monkeypatch, session, [StorageError("the disk is full") for _ in range(1_000)])
     assert isinstance(explain(run).result, Exception)
@@ -120,7 +123,7 @@ def test_while_storage_is_in_trouble_the_run_directory_has_the_reason_and_nothin
     assert (attempts.error, attempts.used_up) == ("the disk is full", False)
 
 
-def test_a_state_folder_that_cannot_be_written_is_trouble_that_passes_too(run, session, monkeypatch):
+def test_a_state_folder_that_cannot_be_written_is_trouble_that_passes_too(run, session, explain, monkeypatch):
     refused = [StorageError("state: no space left")]
     monkeypatch.setattr(
         "worker.tasks.begin_attempt",
@@ -130,7 +133,7 @@ def test_a_state_folder_that_cannot_be_written_is_trouble_that_passes_too(run, s
     assert run.published_shards() == {0}
 
 
-def test_an_error_that_would_come_again_ends_the_task_with_its_reason(run, session, monkeypatch):
+def test_an_error_that_would_come_again_ends_the_task_with_its_reason(run, session, explain, monkeypatch):
     failing(monkeypatch, session, [ModelError("the model file has changed")])
     assert isinstance(explain(run).result, ModelError)
     assert read_attempts(run, 0).error == "the model file has changed"
@@ -138,14 +141,14 @@ def test_an_error_that_would_come_again_ends_the_task_with_its_reason(run, sessi
     assert explain(run).get() == "given up"
 
 
-def test_a_shard_that_killed_its_process_three_times_is_not_begun_again(run, session):
+def test_a_shard_that_killed_its_process_three_times_is_not_begun_again(run, session, explain):
     for _ in range(MAX_ATTEMPTS):
         begin_attempt(run, 0)
     assert explain(run).get() == "given up"
     assert run.published_shards() == set()
 
 
-def test_a_run_out_of_this_workers_reach_goes_back_to_the_others(run, session, monkeypatch):
+def test_a_run_out_of_this_workers_reach_goes_back_to_the_others(run, session, explain, monkeypatch):
     session._root = run.dir / "elsewhere"
     looks: list[int] = []
     find_run = session.find_run
@@ -163,7 +166,7 @@ def test_a_run_out_of_this_workers_reach_goes_back_to_the_others(run, session, m
 
 
 def test_images_that_moved_while_the_worker_ran_are_found_where_the_plan_says_now(
-    run, session, image_dir, tmp_path
+    run, session, explain, image_dir, tmp_path
 ):
     assert explain(run, 0).get() == "published"
     moved = image_dir.rename(tmp_path / "moved")
