@@ -10,21 +10,27 @@ from celery import Celery
 from producer.progress import has_ended
 from shared.broker import check_broker, look_at_queue_age, make_app, without_password
 from shared.broker_server import Listening, listening_broker, parse_listen, read_broker_file
-from shared.errors import BrokerError, MissingExtraError, RunError, StorageError
+from shared.errors import BrokerError, CamshardError, MissingExtraError, SettingsError
 from shared.run import Run, read_run
 from shared.settings import Settings
 from worker.serve import Beside, serve
 
 _FILE_WAIT_S = 60.0
 _LOOK_FOR_END_EVERY_S = 2.0
+_TABLE_WAIT_S = 300.0
 
 
 def broker_url(settings: Settings) -> str | None:
     """Return the URL of the broker that is named, None where none is.
 
     Raises:
+        SettingsError: it is named in two ways.
         BrokerError: the file that should hold it does not come.
     """
+    if settings.broker and settings.broker_file:
+        raise SettingsError(
+            "both --broker and --broker-file are given, by flags, environment or camshard.toml: name one."
+        )
     if settings.broker or settings.broker_file is None:
         return settings.broker
     return read_broker_file(settings.broker_file, _FILE_WAIT_S)
@@ -92,6 +98,8 @@ class _Ended:
         self._run_dir = run_dir
         self._run: Run | None = None
         self._next = 0.0
+        self._began_at = time.time()
+        self._ended_at: float | None = None
 
     def __call__(self) -> bool:
         if time.monotonic() < self._next:
@@ -99,6 +107,12 @@ class _Ended:
         self._next = time.monotonic() + _LOOK_FOR_END_EVERY_S
         try:
             self._run = self._run or read_run(self._run_dir)
-            return has_ended(self._run)
-        except (RunError, StorageError):
+            return has_ended(self._run, since=self._began_at) and self._has_table(self._run)
+        except (CamshardError, OSError):
             return False  # not planned yet, or out of reach for a while
+
+    def _has_table(self, run: Run) -> bool:
+        """Give the worker that made the last shard of a complete run the time to write table and index."""
+        self._ended_at = self._ended_at or time.monotonic()
+        waited_s = time.monotonic() - self._ended_at
+        return run.table_path.exists() or not run.is_complete() or waited_s > _TABLE_WAIT_S

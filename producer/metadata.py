@@ -101,7 +101,10 @@ def fetch_metadata(place: Location, options: MetadataOptions, cache: FileCache |
     with local_copy(place, cache) as path:
         if path is None:
             raise MetadataError(f"{place}: no such metadata CSV. Name it with --metadata.")
-        return replace(read_metadata(path, options), path=place)
+        try:
+            return replace(read_metadata(path, options), path=place)
+        except MetadataError as error:  # it names the copy
+            raise MetadataError(str(error).replace(str(path), str(place))) from error
 
 
 def select_rows(metadata: Metadata, where: tuple[str, ...], ids: Path | None) -> pd.DataFrame:

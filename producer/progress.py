@@ -109,10 +109,14 @@ class Watcher:
         return {shard: self._facts[shard] for shard in published}
 
 
-def has_ended(run: Run) -> bool:
-    """Tell whether a run is complete, or hopeless as `Progress` has it; opens no shard."""
+def has_ended(run: Run, since: float = 0.0) -> bool:
+    """Tell whether a run is complete, or hopeless as `Progress` has it; opens no shard.
+
+    Args:
+        since: Unix time; what was given up before it may be asked for anew.
+    """
     published, beats = run.published_shards(), _living(run)
-    attempts = [one for one in read_all_attempts(run) if one.shard not in published]
+    attempts = [one for one in read_all_attempts(run) if one.shard not in published and one.at >= since]
     given_up = tuple(one for one in attempts if _is_given_up(one, beats))
     return len(published) == run.num_shards or _is_hopeless(given_up, len(published), run.num_shards)
 

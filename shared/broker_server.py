@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,15 @@ def listening_broker(place: Listening) -> Iterator[tuple[str, subprocess.Popen[b
     _make_private(data_dir)
     port = place.port or free_port(place.host)
     password = _password_in(place.url_path) or secrets.token_urlsafe(32)
-    host = socket.gethostname() if place.host in ("0.0.0.0", "::") else place.host
+    local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(place.host)
+    host = socket.gethostname() if local else place.host
     url = f"redis://:{password}@{f'[{host}]' if ':' in host else host}:{port}/0"
     log_path = data_dir / "broker.log"
     config = {"bind": place.host, "port": port, "requirepass": password, "dir": data_dir}
     process = _start(program, data_dir, config, log_path)
     try:
-        local = url.replace(f"@{host}:", "@127.0.0.1:") if host != place.host else url
-        _wait(process, lambda: answers(local), log_path)
+        near = url.replace(f"@{host}:", f"@{local}:") if local else url
+        _wait(process, lambda: answers(near), log_path)
         _write_private(place.url_path, url + "\n")
         yield url, process
     finally:
@@ -184,10 +185,15 @@ def _password_in(url_path: Path) -> str | None:
 
 def _make_private(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        open_to_others = folder.stat().st_mode & 0o077
     except OSError as error:
         raise BrokerError(f"{folder}: the broker's folder cannot be made: {error.strerror}.") from error
+    if open_to_others:
+        raise BrokerError(
+            f"{folder}: others may look into this folder, and the broker keeps its password and queue there. "
+            "Name one that does not exist yet, or `chmod 700` it."
+        )
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -208,8 +214,9 @@ def _remove_abandoned(folder: Path) -> None:
     """Remove what brokers left whose process was killed."""
     for scratch in folder.glob("camshard-*-*/broker.log"):
         pid = scratch.parent.name.split("-")[1]
-        if pid.isdecimal() and scratch.stat().st_uid == os.getuid() and not is_alive(int(pid)):
-            shutil.rmtree(scratch.parent, ignore_errors=True)
+        with suppress(OSError):  # another command removes it at the same moment
+            if pid.isdecimal() and scratch.stat().st_uid == os.getuid() and not is_alive(int(pid)):
+                shutil.rmtree(scratch.parent, ignore_errors=True)
 
 
 def _short_dir() -> str:

@@ -69,8 +69,9 @@ class FileCache:
         """
         path = self._path(found)
         held = self._hold(path, found)
-        while not _is_at(held, path):  # it was removed before it was held
-            held.close()
+        while held is None or not _is_at(held, path):  # it was removed before it was held
+            if held is not None:
+                held.close()
             held = self._hold(path, found)
         with held:
             yield path
@@ -79,13 +80,16 @@ class FileCache:
         """Tell whether an object can be kept: where nothing tells its versions apart, it cannot."""
         return bool(found.version) and found.size is not None and found.size <= self.most_bytes
 
-    def _hold(self, path: Path, found: Found) -> BinaryIO:
+    def _hold(self, path: Path, found: Found) -> BinaryIO | None:
         with self._lock(f"fetch-{path.name[:2]}"):
             if not _touch(path, found.size):
                 with self._new_file() as new_path:
                     download_object(found, new_path)
                     self._publish(new_path, path)
-            held = path.open("rb")
+            try:
+                held = path.open("rb")
+            except FileNotFoundError:
+                return None
         fcntl.flock(held, fcntl.LOCK_SH)
         return held
 

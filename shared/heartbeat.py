@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from shared.errors import SettingsError
 from shared.run import Run
 
 ALIVE_S = 30.0
@@ -96,6 +98,23 @@ def states_dir() -> Path:
     """Return where this user's workers on this machine report: CAMSHARD_STATES, or a folder of their own."""
     named = os.environ.get("CAMSHARD_STATES")
     return Path(named) if named else Path(tempfile.gettempdir()) / f"camshard-workers-{os.getuid()}"
+
+
+def make_states_dir() -> Path:
+    """Return the folder of `states_dir`, made for its owner alone.
+
+    Raises:
+        SettingsError: others own it or may write there: they could say anything in a worker's name.
+    """
+    folder = states_dir()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise SettingsError(
+            f"{folder}: workers report there, and it is not a folder that user {os.getuid()} "
+            "owns and alone may write to. Remove it, or name another with CAMSHARD_STATES."
+        )
+    return folder
 
 
 def _beats(run: Run) -> Iterator[Beat]:

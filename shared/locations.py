@@ -13,7 +13,7 @@ _OF_THIS_MACHINE = {
     "asynclocal", "asyncwrapper", "blockcache", "cached", "data", "dir", "file", "filecache", "generic",
     "git", "libarchive", "local", "memory", "reference", "simplecache", "tar", "zip",
 }  # fmt: skip
-_SECRET = re.compile(r"(?<=://)[^/\s'\"@]*:[^/\s'\"@]*@|(?<=\?)[^\s'\"<>)]+")
+_SECRET = re.compile(r"(?<=://)[^/\s'\"@]*:(?!\d+/)[^\s'\"]*@|(?<=\?)[^\s'\"<>)]+")
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,11 @@ def parse_location(value: object) -> Location:
         raise SettingsError(f"{shown}: {protocol}:// is not read. Name files of this machine by plain paths.")
     path, _, query = rest.partition("?") if protocol in _SIGNED else (rest, "", "")
     path = path.rstrip("/")
-    if not path or any(part in (".", "..") for part in path.split("/")):
-        raise SettingsError(f"{shown}: PROTOCOL://BUCKET/PATH is wanted, without . and .. in it.")
-    if ":" in path.partition("@")[0] and "@" in path.partition("/")[0]:
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        raise SettingsError(f"{shown}: PROTOCOL://BUCKET/PATH is wanted, without . and .. and // in it.")
+    user, _, host = path.partition("/")[0].rpartition("@")
+    _, colon, port = host.partition(":")
+    if ":" in user or (colon and not port.isdecimal()):
         raise SettingsError(
             f"{shown}: a password does not belong into a URL, which is kept in the run directory. Give it to "
             "fsspec: docs/remote.md says how."
@@ -117,6 +119,11 @@ def relative_to(place: Location, folder: Location) -> str | None:
         below = f"{place.path}/".removeprefix(f"{folder.path}/")
         return below.rstrip("/") if below != f"{place.path}/" else None
     return None
+
+
+def is_web(place: Location) -> bool:
+    """Tell whether a location is a web address, in which names are percent-encoded."""
+    return isinstance(place, Url) and place.protocol in _SIGNED
 
 
 def without_secrets(text: Any) -> str:

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -140,7 +140,9 @@ def _list(folder: Url) -> list[tuple[str, str, bool]]:
 
 def _is_plain(name: str) -> bool:
     """Tell whether a name is one of an entry: it leads nowhere else."""
-    return name not in ("", ".", "..") and not set("/\\") & set(name) and name.isprintable()
+    return (
+        name not in ("", ".", "..") and not set("/\\") & set(name) and "::" not in name and name.isprintable()
+    )
 
 
 def _why_empty(folder: Url) -> str:
@@ -231,9 +233,10 @@ def _check_folder(url: Url, system: Any, error: FileNotFoundError) -> None:
     """Tell a missing object from a store that does not answer, and from a folder that is not there."""
     if not _is_gone(url, error):
         raise error
-    if url.protocol not in _WEB and not system.exists(_path_of(url.parent, type(system))):
+    bucket = replace(url, path=url.path.partition("/")[0])  # a folder in it ends with its last object
+    if url.protocol not in _WEB and not system.exists(_path_of(bucket, type(system))):
         raise StorageError(
-            f"{url.parent}: the folder is not there (any more). Where it lies elsewhere, give the worker "
+            f"{bucket}: the bucket is not there (any more). Where it lies elsewhere, give the worker "
             "--map OLD=NEW."
         )
 

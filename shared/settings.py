@@ -139,7 +139,9 @@ class Settings(BaseSettings):
     cache_dir: Path | None = Field(
         None, description="Folder of copies of what URLs name. Default: camshard in the user's cache folder."
     )
-    cache_size: float = Field(10.0, ge=0, description="Largest size of that folder in GB; 0: no copies.")
+    cache_size: float = Field(
+        10.0, ge=0, allow_inf_nan=False, description="Largest size of that folder in GB; 0: no copies."
+    )
     trust_model: bool = Field(
         False, description="Let models run code of their own: Lambda and custom layers, adapters."
     )

@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from celery import Celery
-from celery.signals import after_setup_logger, task_received, worker_init
+from celery.signals import after_setup_logger, worker_init
+from celery.worker import state
+from kombu.transport.redis import Channel
 
 import worker.tasks
 from shared.attempts import worker_name
@@ -31,21 +32,18 @@ def make_worker_app(
         session: opens the session, with the first message.
         prepare: called before any message is taken; a MissingExtraError ends the worker.
     """
-    named = read_broker_file(settings.broker_file, _FILE_WAIT_S) if settings.broker_file else DEFAULT_URL
-    app = make_app(settings.broker or named)
+    app = make_app(_broker_url(settings))
     worker.tasks.register(app, session)
-    leases = Leases(partial(renew_deliveries, app))
+    leases = Leases(held_deliveries, partial(renew_deliveries, app))
+    Channel.do_restore = False  # leases do it; kombu's own would end a worker that has lost its broker
 
     def begin(**_: object) -> None:
         try:
             prepare()
         except MissingExtraError as error:
             raise SystemExit(f"error: {error}") from error
-        this_heart().deliveries = leases.held
+        this_heart().deliveries = held_deliveries
         leases.start()
-
-    def hold(request: Any, **_: object) -> None:
-        leases.hold(request.message.delivery_tag)
 
     def log_as_asked(logger: logging.Logger, **_: object) -> None:
         logging.getLogger("worker").setLevel(logging.INFO)
@@ -54,6 +52,24 @@ def make_worker_app(
                 handler.setFormatter(json_formatter(worker_name()))
 
     worker_init.connect(begin, weak=False)
-    task_received.connect(hold, weak=False)  # be it at work at once, or waiting to be tried again
     after_setup_logger.connect(log_as_asked, weak=False)
     return app
+
+
+def held_deliveries() -> tuple[str, ...]:
+    """Return the broker's tags of the messages at work, about to be, and waiting here to be tried again.
+
+    Celery drops those that wait when it has lost the broker: then others shall have them.
+    """
+    while True:
+        try:
+            requests = {*state.reserved_requests, *state.active_requests, *state.scheduled_requests}
+        except RuntimeError:  # one came meanwhile
+            continue
+        return tuple(request.message.delivery_tag for request in requests)
+
+
+def _broker_url(settings: Settings) -> str:
+    if settings.broker or settings.broker_file is None:
+        return settings.broker or DEFAULT_URL
+    return read_broker_file(settings.broker_file, _FILE_WAIT_S)

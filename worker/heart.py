@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.attempts import worker_name
-from shared.heartbeat import Beat, WorkerState, states_dir, write_beat, write_state
+from shared.heartbeat import Beat, WorkerState, make_states_dir, write_beat, write_state
 from shared.run import Run
 from shared.shard import Timings
 
@@ -124,7 +124,7 @@ class Heart:
 @cache
 def this_heart() -> Heart:
     """Return the one heart of this process, beating."""
-    heart = Heart(worker_name(), states_dir())
+    heart = Heart(worker_name(), make_states_dir())
     heart.start()
     return heart
 

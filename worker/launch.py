@@ -15,7 +15,7 @@ from pathlib import Path
 from shared.broker import give_back, make_app
 from shared.child_process import is_alive, start_child, stop_child
 from shared.errors import BrokerError
-from shared.heartbeat import WorkerState, read_states, states_dir
+from shared.heartbeat import WorkerState, make_states_dir, read_states
 from shared.settings import TOLD_ALL, Settings
 from worker.places import Place, choose_places, visible_gpus
 
@@ -103,6 +103,7 @@ class Workers:
             flush=True,
         )
         self._give_back([child.name])
+        (self._folder / f"{child.name}.json").unlink(missing_ok=True)  # or it would be given back twice
 
     def _give_back(self, names: list[str]) -> None:
         """Hand on the messages of workers that are gone, rather than wait until the broker does."""
@@ -163,10 +164,9 @@ def worker_environment(settings: Settings, broker_url: str, runs_root: Path) -> 
 
 def _own_states_dir() -> Path:
     """Return this user's folder of reports, without those of workers that are gone."""
-    folder = states_dir()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = make_states_dir()
     for state in read_states(folder):
-        if not is_alive(state.pid):
+        if not (is_alive(state.pid) and state.alive):  # in a container, process ids come again
             (folder / f"{state.worker}.json").unlink(missing_ok=True)
     return folder
 

@@ -5,8 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from shared.errors import BrokerError
-
 log = logging.getLogger(__name__)
 _RENEW_EVERY_S = 2.0  # well below VISIBILITY_TIMEOUT_S, and below the brokers' sweep after an outage
 
@@ -18,39 +16,23 @@ class Leases:
     itself never does. The thread outlives outages of the broker.
 
     Args:
-        renew: tells the broker of deliveries by their tags, and returns those that it still knows.
+        held: returns the broker's tags of the messages that the worker holds now.
+        renew: tells the broker of them.
     """
 
-    def __init__(self, renew: Callable[[Collection[str]], Collection[str]]):
+    def __init__(self, held: Callable[[], Collection[str]], renew: Callable[[Collection[str]], object]):
+        self._held = held
         self._renew = renew
-        self._tags: set[str] = set()
-        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Begin to renew, until the process ends."""
         threading.Thread(target=self._renew_on, name="leases", daemon=True).start()
 
-    def hold(self, tag: str) -> None:
-        """Renew a message's deadline from now on, until it is acknowledged."""
-        with self._lock:
-            self._tags.add(tag)
-
-    def held(self) -> tuple[str, ...]:
-        """Return the tags of the messages that are held."""
-        with self._lock:
-            return tuple(self._tags)
-
     def renew(self) -> None:
-        """Renew all deadlines once, and forget the messages that the broker has no more.
-
-        Raises:
-            BrokerError: it cannot be reached.
-        """
-        tags = self.held()
+        """Renew all deadlines once; raises what `renew` does."""
+        tags = self._held()
         if tags:
-            known = self._renew(tags)
-            with self._lock:
-                self._tags.difference_update(set(tags).difference(known))
+            self._renew(tags)
 
     def _renew_on(self) -> None:
         troubled = False
@@ -59,7 +41,7 @@ class Leases:
             try:
                 self.renew()
                 troubled = False
-            except BrokerError as error:
+            except Exception as error:  # whatever it is: who does not renew loses what is at work
                 if not troubled:
-                    log.warning("%s The messages at work are renewed when it is back.", error)
+                    log.warning("%s The messages at work are renewed when the broker is back.", error)
                 troubled = True

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
-from shared.errors import SettingsError
-from shared.locations import Location, parse_location, relative_to
+from shared.errors import SettingsError, StorageError
+from shared.locations import Location, is_web, parse_location, relative_to
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,21 @@ class PathMap:
         for old, new in self.pairs:
             inside = relative_to(place, old)
             if inside is not None:
-                return new / inside if inside else new
+                return new / _name_in(new, inside, place) if inside else new
         return place
+
+
+def _name_in(folder: Location, inside: str, place: Location) -> str:
+    """Return how what lies `inside` a folder is written there: the web writes names percent-encoded.
+
+    Raises:
+        StorageError: a name that would lead out of the folder.
+    """
+    from_web, to_web = is_web(place), is_web(folder)
+    name = unquote(inside) if from_web and not to_web else inside
+    if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise StorageError(f"{place}: with --map it would lead out of {folder}.")
+    return quote(name) if to_web and not from_web else name
 
 
 def parse_path_map(texts: tuple[str, ...]) -> PathMap:

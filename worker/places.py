@@ -27,7 +27,12 @@ class Place:
         """What keeps a worker's TensorFlow, and its reading threads, to this place."""
         cores = str(self.cores)
         if self.gpu is not None:
-            return {"CAMSHARD_CORES": cores, "CAMSHARD_GPU": self.gpu, "CUDA_VISIBLE_DEVICES": self.gpu}
+            return {
+                "CAMSHARD_CORES": cores,
+                "CAMSHARD_GPU": self.gpu,
+                "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
+                "CUDA_VISIBLE_DEVICES": self.gpu,
+            }
         return {
             "CAMSHARD_CORES": cores,
             "CUDA_VISIBLE_DEVICES": "-1",
@@ -46,7 +51,7 @@ def choose_places(settings: Settings, gpus: list[str]) -> list[Place]:
     if asked == "none":
         names = [(f"cpu{number}", None) for number in range(settings.workers)]
     else:
-        wanted = gpus if asked == "all" else [one.strip() for one in asked.split(",")]
+        wanted = gpus if asked == "all" else list(dict.fromkeys(one.strip() for one in asked.split(",")))
         if not wanted or set(wanted) - set(gpus):
             raise SettingsError(
                 f"--gpus {asked}: seen here: {', '.join(gpus) or 'no GPU'}. `camshard doctor` looks closer; "
@@ -61,7 +66,7 @@ def visible_gpus() -> list[str]:
     """Return the NVIDIA GPUs that CUDA_VISIBLE_DEVICES leaves, as it names them; loads no TensorFlow."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return [one.strip() for one in visible.split(",") if one.strip() not in ("", "-1")]
+        return [one.strip() for one in visible.split(",") if one.strip() not in ("", "-1", "NoDevFiles")]
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -15,7 +15,9 @@ from commands import Camshard, plan_arguments, wait_until
 from prometheus_client.parser import text_string_to_metric_families
 
 from camshard.results import open_run
-from shared.broker_server import free_port
+from shared.broker import make_app, publish_tasks
+from shared.broker_server import free_port, read_broker_file
+from shared.messages import ShardTask
 from shared.run import read_run
 from shared.shard import read_attributes
 
@@ -132,6 +134,12 @@ def test_a_broker_that_is_killed_and_started_again_costs_no_shard_and_no_command
     )
     shards = tmp_path / "run" / "shards"
     wait_until(lambda: len(list(shards.glob("*/*.h5"))) >= 3)
+    astray = ShardTask(
+        Path("/elsewhere/run"), "0123456789ab", 0, ("id",)
+    )  # the worker tries it again and again
+    publish_tasks(make_app(read_broker_file(tmp_path / "url", 5)), [astray])
+    wait_until(lambda: "tried again later" in (tmp_path / "worker.txt").read_text())
+    (child,) = psutil.Process(worker.pid).children()
     (server,) = psutil.Process(first.pid).children()
     first.kill()
     first.wait()
@@ -140,7 +148,7 @@ def test_a_broker_that_is_killed_and_started_again_costs_no_shard_and_no_command
     assert enqueue.wait(120) == 0, (tmp_path / "enqueue.txt").read_text()
     table = open_run(tmp_path / "run").table
     assert table["image_id"].is_unique and len(table) == 60 and (table["status"] == 0).all()
-    assert worker.poll() is None, "the worker did not outlive the broker"
+    assert worker.poll() is None and child.is_running(), "the worker did not outlive the broker"
 
 
 def scrape(port: int) -> list[tuple[str, dict[str, str], float]]:

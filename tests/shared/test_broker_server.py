@@ -4,11 +4,13 @@ import os
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,6 +208,24 @@ def test_a_port_that_is_taken_is_said(place: Listening, tmp_path: Path) -> None:
         ):
             pytest.fail("two servers at one port")
     assert not other.url_path.exists()
+
+
+def test_a_folder_that_others_look_into_is_left_as_it_is(place: Listening, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o755)
+    with (
+        pytest.raises(BrokerError, match="others may look into this folder"),
+        listening_broker(replace(place, data_dir=folder)),
+    ):
+        pytest.fail("its password would be there")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+@pytest.mark.service
+def test_a_broker_at_all_addresses_is_named_by_its_host(place: Listening) -> None:
+    with listening_broker(replace(place, host="0.0.0.0")) as (url, _):
+        assert f"@{socket.gethostname()}:" in url
 
 
 def test_who_starts_before_the_broker_waits_for_its_file(tmp_path: Path) -> None:

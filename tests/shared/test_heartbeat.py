@@ -1,10 +1,22 @@
 """What workers say of themselves, as others read it."""
 
 import json
+import stat
 import time
 from pathlib import Path
 
-from shared.heartbeat import Beat, WorkerState, read_beats, read_states, write_beat, write_state
+import pytest
+
+from shared.errors import SettingsError
+from shared.heartbeat import (
+    Beat,
+    WorkerState,
+    make_states_dir,
+    read_beats,
+    read_states,
+    write_beat,
+    write_state,
+)
 from shared.run import Run
 
 
@@ -35,6 +47,20 @@ def test_a_folder_that_cannot_be_written_keeps_nobody_from_working(tiny_run: Run
     (tiny_run.dir / "state").write_text("in the way")
     write_beat(tiny_run, Beat("w", 1.0))
     assert read_beats(tiny_run) == []
+
+
+def test_a_folder_of_reports_that_others_may_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMSHARD_STATES", str(tmp_path / "states"))
+    assert stat.S_IMODE(make_states_dir().stat().st_mode) == 0o700
+    (tmp_path / "states").chmod(0o777)
+    with pytest.raises(SettingsError, match="alone may write to"):
+        make_states_dir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setenv("CAMSHARD_STATES", str(tmp_path / "link"))
+    with pytest.raises(SettingsError, match="alone may write to"):
+        make_states_dir()
 
 
 def test_a_state_is_read_as_it_was_written_and_others_are_passed_over(tmp_path: Path) -> None:

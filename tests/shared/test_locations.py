@@ -56,6 +56,9 @@ def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
     with pytest.raises(SettingsError, match="does not belong into a URL") as refused:
         parse_location("https://me:s3cr3t@host/images")
     assert "s3cr3t" not in str(refused.value)
+    with pytest.raises(SettingsError, match="does not belong into a URL") as refused:
+        parse_location("s3://key:s3/cr3t@bucket/images")  # Amazon's keys may have a /
+    assert "cr3t" not in str(refused.value)
     assert parse_location("sftp://me@host/images") == Url("sftp", "me@host/images")
 
 

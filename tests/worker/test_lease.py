@@ -1,48 +1,45 @@
-"""Messages at work are renewed until the broker no longer knows them."""
+"""Messages at work are renewed, whatever becomes of the broker."""
 
 import logging
 import threading
+
+import pytest
 
 from shared.errors import BrokerError
 from worker import lease as lease_module
 from worker.lease import Leases
 
 
-def test_held_messages_are_renewed_and_acknowledged_ones_forgotten():
+def test_what_is_held_is_renewed_and_nobody_is_asked_where_nothing_is():
+    held: list[str] = []
     asked: list[list[str]] = []
-
-    def renew(tags):
-        asked.append(sorted(tags))
-        return {"at work"}
-
-    leases = Leases(renew)
+    leases = Leases(lambda: tuple(held), lambda tags: asked.append(list(tags)))
     leases.renew()
-    assert asked == []  # nothing is held: nobody is asked
-    for tag in ("at work", "acknowledged"):
-        leases.hold(tag)
+    assert asked == []
+    held += ["one", "two"]
     leases.renew()
+    held.remove("one")
     leases.renew()
-    assert asked == [["acknowledged", "at work"], ["at work"]]
-    assert leases.held() == ("at work",)
+    assert asked == [["one", "two"], ["two"]]
 
 
-def test_renewing_outlives_an_outage_of_the_broker_and_says_so_once(monkeypatch, caplog):
-    answers = [BrokerError("gone."), BrokerError("gone."), {"tag"}]
+@pytest.mark.parametrize("error", [BrokerError("gone."), AttributeError("gone.")])
+def test_renewing_outlives_an_outage_of_the_broker_and_says_so_once(monkeypatch, caplog, error):
+    answers = [error, error, None]
     renewed = threading.Event()
 
     def renew(tags):
         answer = answers.pop(0)
-        if isinstance(answer, Exception):
+        if answer is not None:
             raise answer
         renewed.set()
         threading.Event().wait()  # for ever: the thread ends with the process
 
     monkeypatch.setattr(lease_module.time, "sleep", lambda _: None)
-    leases = Leases(renew)
-    leases.hold("tag")
+    leases = Leases(lambda: ("tag",), renew)
     with caplog.at_level(logging.WARNING):
         leases.start()
         assert renewed.wait(30)
     assert [record.message for record in caplog.records] == [
-        "gone. The messages at work are renewed when it is back."
+        "gone. The messages at work are renewed when the broker is back."
     ]

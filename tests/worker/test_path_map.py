@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import SettingsError
-from shared.locations import parse_location
+from shared.errors import SettingsError, StorageError
+from shared.locations import location_text, parse_location
 from worker.path_map import parse_path_map
 
 
@@ -43,3 +43,21 @@ def test_folders_at_urls_are_mapped_too() -> None:
     ]
     assert at == ["/fast/ham/a.jpg", "gs://copy/data/b.jpg", "s3://data/new/c.jpg"]
     assert str(paths.here(parse_location("s3://data2/a.jpg"))) == "s3://data2/a.jpg"
+
+
+@pytest.mark.parametrize(
+    ("pair", "place", "here"),
+    [
+        ("https://h/ham=/data/ham", "https://h/ham/a%20b.jpg", "/data/ham/a b.jpg"),
+        ("/data/ham=https://h/ham", "/data/ham/a b#1.jpg", "https://h/ham/a%20b%231.jpg"),
+        ("s3://b/ham=/data/ham", "s3://b/ham/a%20b.jpg", "/data/ham/a%20b.jpg"),
+    ],
+)
+def test_names_are_written_as_their_place_writes_them(pair, place, here):
+    assert location_text(parse_path_map((pair,)).here(parse_location(place))) == here
+
+
+def test_a_name_that_would_lead_out_of_the_folder_is_refused():
+    place = parse_location("https://h/ham/..%2Fsecret.jpg")
+    with pytest.raises(StorageError, match="with --map it would lead out of /data/ham"):
+        parse_path_map(("https://h/ham=/data/ham",)).here(place)
