@@ -41,7 +41,8 @@ def test_the_demos_workers_heed_nothing_that_the_user_has_set(
     started: list[dict[str, str]] = []
     monkeypatch.setattr(launch, "start_child", lambda command, env, stdout: started.append(env))
     settings = demo._settings(Path("t.csv"), Path("i"), Path("m.keras"), Path("r"))
-    launch.Workers([launch.Place("cpu0", None, 1)], launch.worker_environment(settings, "redis://", Path()))
+    told = launch.worker_environment(settings, "redis://", Path())
+    launch.Workers([launch.Place("cpu0", None, 1)], told, Path("states"))
     assert _settings_in(started[0]) == Settings.model_construct(broker="redis://", runs_root=Path())
 
 
