@@ -109,7 +109,7 @@ def test_metadata_may_lie_in_a_bucket(plan_at: PlanAt, make_plan: MakePlan) -> N
 def test_a_model_that_is_not_there_is_named(plan_at: PlanAt) -> None:
     with pytest.raises(ModelError, match="s3://models/none.keras: no such model file. Name it with --model"):
         plan_at(model="s3://models/none.keras")
-    with pytest.raises(StorageError, match="s3://nobucket: the folder is not there"):
+    with pytest.raises(StorageError, match="s3://nobucket: the bucket is not there"):
         plan_at(model="s3://nobucket/model.keras")
     with pytest.raises(ImageFolderError, match="s3://data/nothing: no such image folder"):
         plan_at(images=["s3://data/nothing"])
