@@ -1,8 +1,8 @@
 """A run from its plan to its end: on this machine, or through a broker."""
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from celery import Celery
@@ -70,13 +70,9 @@ def run_locally(settings: Settings, run: Run, listener: Listener) -> Progress:
 
 
 def follow(
-    app: Celery,
-    settings: Settings,
-    run: Run,
-    listener: Listener,
-    workers: Workers | None = None,
+    app: Celery, settings: Settings, run: Run, listener: Listener, workers: Workers | None = None,
     outlives_us: bool = True,
-) -> Progress:
+) -> Progress:  # fmt: skip
     """Publish the missing shards and stay until every shard is there or given up.
 
     Args:
@@ -101,15 +97,9 @@ def follow(
             _finish(run, listener)
         if progress.complete or progress.hopeless:
             return progress
-        try:
+        with trouble.waiting_out_the_broker(listener) if outlives_us else nullcontext():
             holes.fill(progress)
             enqueuer.fill_window()
-        except BrokerError as error:
-            if not outlives_us:
-                raise
-            trouble.broker_went(error, listener)
-        else:
-            trouble.broker_is_there()
         if holes.vain > _VAIN_REFILLS:
             raise RunError(_why_nothing_happens(run, workers))
         if workers:
@@ -172,13 +162,16 @@ class _Trouble:
             return self._once("idle", _why_nothing_happens(self._run, self._workers))
         return None
 
-    def broker_went(self, error: BrokerError, listener: Listener) -> None:
-        text = self._once("broker", f"{error} Workers go on with what they hold; waiting for the broker.")
-        if text:
-            listener.warning(text)
-
-    def broker_is_there(self) -> None:
-        self._said.discard("broker")
+    @contextmanager
+    def waiting_out_the_broker(self, listener: Listener) -> Iterator[None]:
+        """Say once an outage that the broker does not answer, and go on."""
+        try:
+            yield
+            self._said.discard("broker")
+        except BrokerError as error:
+            text = self._once("broker", f"{error} Workers go on with what they hold; waiting for the broker.")
+            if text:
+                listener.warning(text)
 
     def _once(self, kind: str, text: str) -> str | None:
         if kind in self._said:
