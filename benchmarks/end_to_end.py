@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.pipeline import BATCH_SIZE, link_images, run_images_per_s
+from benchmarks.pipeline import BATCH_SIZE, link_images, local_run_images_per_s
 
 SHARD_SIZES = (32, 1_024)
 RECORDS = 1_280
@@ -24,7 +24,7 @@ def measure_end_to_end(
     for number in range(rounds):
         forward.append(_forward(model_path, metadata.parent / "images"))
         for size in shard_sizes:
-            whole[size].append(run_images_per_s(many, model_path, folder / f"run{size}-{number}", size))
+            whole[size].append(local_run_images_per_s(many, model_path, folder / f"run{size}-{number}", size))
         rates = ", ".join(f"shards of {size} {values[-1]:.2f}" for size, values in whole.items())
         print(f"round {number + 1}: forward {forward[-1]:.2f}, {rates} images/s", flush=True)
     return {"forward_whole_set": _figure(forward, forward)} | {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.end_to_end import run_images_per_s
+from benchmarks.pipeline import run_images_per_s
 from benchmarks.s3_server import serving_s3
 from benchmarks.small_net import make_small_net
 from camshard.lesions import make_lesion_set
