@@ -48,7 +48,7 @@ def measure_reading_bound(
     for number in range(rounds):
         alone.append(_decode(paths))
         whole.append(
-            run_images_per_s(metadata, model_path, folder / f"small{number}", shard_size, _LARGE_BATCH)
+            local_run_images_per_s(metadata, model_path, folder / f"small{number}", shard_size, _LARGE_BATCH)
         )
         print(f"round {number + 1}: decoding {alone[-1]:.0f}, whole run {whole[-1]:.0f} images/s", flush=True)
     ratio = max(whole) / max(alone)
