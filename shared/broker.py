@@ -177,8 +177,8 @@ def _age_s(message: bytes | None) -> float:
         return 0.0
 
 
-def renew_deliveries(app: Celery, tags: Collection[str]) -> set[str]:
-    """Put off the time when the broker gives messages to others; return the tags that it still knows.
+def renew_deliveries(app: Celery, tags: Collection[str]) -> None:
+    """Put off the time when the broker gives messages to others; what it no longer knows stays unknown.
 
     Raises:
         BrokerError: the broker cannot be reached.
@@ -187,8 +187,8 @@ def renew_deliveries(app: Celery, tags: Collection[str]) -> set[str]:
         pipe = channel.client.pipeline(transaction=False)
         now = time.time()
         for tag in tags:
-            pipe.zadd(channel.unacked_index_key, {tag: now}, xx=True, ch=True)
-        return {tag for tag, changed in zip(tags, pipe.execute(), strict=True) if changed}
+            pipe.zadd(channel.unacked_index_key, {tag: now}, xx=True)
+        pipe.execute()
 
 
 def give_back(app: Celery, tags: Collection[str]) -> None:

@@ -154,7 +154,7 @@ def worker_environment(settings: Settings, broker_url: str, runs_root: Path) -> 
         "CAMSHARD_TRUST_MODEL": str(int(settings.trust_model)),
     }
     for name in _HANDED_ON:
-        value = getattr(settings, name, None)
+        value = getattr(settings, name)
         if value is not None:
             environment[f"CAMSHARD_{name.upper()}"] = str(value)
     if settings.map:

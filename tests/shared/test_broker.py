@@ -97,7 +97,7 @@ def test_the_deadline_of_a_message_at_work_is_put_off_and_one_that_is_gone_is_no
             client = connection.default_channel.client
             client.zadd("unacked_index", {tag: 5.0})
             before = time.time()
-            assert renew_deliveries(app, [tag, "acknowledged"]) == {tag}
+            renew_deliveries(app, [tag, "acknowledged"])
             ((known, at),) = client.zrange("unacked_index", 0, -1, withscores=True)
             assert (known.decode(), before <= at <= time.time()) == (tag, True)
             queue.close()
