@@ -83,8 +83,8 @@ def doctor(
     Exit code: 0 all well, 1 something is missing; with --workers, 0 if there are workers of this user on this
     machine and every one was seen in the last half minute.
     """
-    from camshard.cluster import broker_url
     from camshard.doctor import examine, examine_workers
+    from shared.broker_server import broker_url
 
     raise typer.Exit(0 if (examine_workers() if workers else examine(broker_url(settings))) else 1)
 

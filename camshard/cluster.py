@@ -9,31 +9,14 @@ from celery import Celery
 
 from producer.progress import has_ended
 from shared.broker import check_broker, look_at_queue_age, make_app, without_password
-from shared.broker_server import Listening, listening_broker, parse_listen, read_broker_file
-from shared.errors import BrokerError, CamshardError, MissingExtraError, SettingsError
+from shared.broker_server import Listening, broker_url, listening_broker, parse_listen
+from shared.errors import BrokerError, CamshardError, MissingExtraError
 from shared.run import Run, read_run
 from shared.settings import Settings
 from worker.serve import Beside, serve
 
-_FILE_WAIT_S = 60.0
 _LOOK_FOR_END_EVERY_S = 2.0
 _TABLE_WAIT_S = 300.0
-
-
-def broker_url(settings: Settings) -> str | None:
-    """Return the URL of the broker that is named, None where none is.
-
-    Raises:
-        SettingsError: it is named in two ways.
-        BrokerError: the file that should hold it does not come.
-    """
-    if settings.broker and settings.broker_file:
-        raise SettingsError(
-            "both --broker and --broker-file are given, by flags, environment or camshard.toml: name one."
-        )
-    if settings.broker or settings.broker_file is None:
-        return settings.broker
-    return read_broker_file(settings.broker_file, _FILE_WAIT_S)
 
 
 def connect(settings: Settings) -> Celery:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from celery import Celery
 
-from camshard.cluster import broker_url
 from producer.enqueue import Enqueuer, ask_anew
 from producer.holes import HoleFiller
 from producer.progress import AccuracyCheck, Progress, Watcher
 from shared.attempts import read_all_attempts
 from shared.broker import check_broker, make_app
-from shared.broker_server import embedded_broker
+from shared.broker_server import broker_url, embedded_broker
 from shared.errors import BrokerError, CamshardError, RunError, Terminated
 from shared.finish import finish_run
 from shared.run import Run

@@ -17,11 +17,13 @@ from shared.broker import answers
 from shared.child_process import is_alive, start_child, stop_child
 from shared.errors import BrokerError, SettingsError
 from shared.publish import write_atomically
+from shared.settings import Settings
 
 _MAX_SOCKET_DIR_BYTES = 70  # a unix socket's path has at most 103 bytes on macOS, 107 on Linux
 _SERVERS = ("redis-server", "valkey-server")
 _START_S = 20
 _STOP_S = 20
+_FILE_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,22 @@ def parse_listen(text: str) -> tuple[str, int]:
             f"HOST:PORT is wanted, 10.0.0.1:6379 or 0.0.0.0:0 (any free port), received {text!r}."
         )
     return host, int(port)
+
+
+def broker_url(settings: Settings) -> str | None:
+    """Return the URL of the broker that is named, None where none is.
+
+    Raises:
+        SettingsError: it is named in two ways.
+        BrokerError: the file that should hold it does not come.
+    """
+    if settings.broker and settings.broker_file:
+        raise SettingsError(
+            "both --broker and --broker-file are given, by flags, environment or camshard.toml: name one."
+        )
+    if settings.broker or settings.broker_file is None:
+        return settings.broker
+    return read_broker_file(settings.broker_file, _FILE_WAIT_S)
 
 
 def read_broker_file(path: Path, wait_s: float) -> str:

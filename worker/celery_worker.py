@@ -12,15 +12,13 @@ from kombu.transport.redis import Channel
 import worker.tasks
 from shared.attempts import worker_name
 from shared.broker import DEFAULT_URL, make_app, renew_deliveries
-from shared.broker_server import read_broker_file
+from shared.broker_server import broker_url
 from shared.errors import MissingExtraError
 from shared.settings import Settings
 from worker.heart import this_heart
 from worker.json_log import json_formatter
 from worker.lease import Leases
 from worker.session import Session
-
-_FILE_WAIT_S = 60.0
 
 
 def make_worker_app(
@@ -32,7 +30,7 @@ def make_worker_app(
         session: opens the session, with the first message.
         prepare: called before any message is taken; a MissingExtraError ends the worker.
     """
-    app = make_app(_broker_url(settings))
+    app = make_app(broker_url(settings) or DEFAULT_URL)
     worker.tasks.register(app, session)
     leases = Leases(held_deliveries, partial(renew_deliveries, app))
     Channel.do_restore = False  # leases do it; kombu's own would end a worker that has lost its broker
@@ -67,9 +65,3 @@ def held_deliveries() -> tuple[str, ...]:
         except RuntimeError:  # one came meanwhile
             continue
         return tuple(request.message.delivery_tag for request in requests)
-
-
-def _broker_url(settings: Settings) -> str:
-    if settings.broker or settings.broker_file is None:
-        return settings.broker or DEFAULT_URL
-    return read_broker_file(settings.broker_file, _FILE_WAIT_S)
